@@ -1,0 +1,116 @@
+"""Undo and redo: one history over prompts and masks together.
+
+Each step keeps what the prompts were before and after, and the label edits between; prompt sets are
+immutable, so a step costs the edits alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from .labels import Edit
+    from .prompts import PromptSet
+
+__all__ = ["History", "RunRecord", "Step"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What was asked when labels changed, enough to ask it again.
+
+    Attributes
+    ----------
+    kind : {"segment", "propagate", "remove"}
+    prompts : PromptSet
+        Of the objects concerned, as they were then.
+    frame : int or None
+        The frame of a "segment".
+    direction, start, stop
+        Of a "propagate".
+    updates : int
+        How many mask updates were applied: fewer than all if it was stopped.
+    """
+
+    kind: Literal["segment", "propagate", "remove"]
+    prompts: PromptSet
+    frame: int | None = None
+    direction: Literal["both", "forward", "backward"] = "both"
+    start: int | None = None
+    stop: int | None = None
+    updates: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One undoable step.
+
+    Attributes
+    ----------
+    text : str
+        What was done, for a person ("propagate object 1").
+    before, after : PromptSet
+    edits : tuple of Edit
+        In the order they were applied.
+    record : RunRecord or None
+        For steps that changed labels.
+    """
+
+    text: str
+    before: PromptSet
+    after: PromptSet
+    edits: tuple[Edit, ...] = field(default=(), repr=False)
+    record: RunRecord | None = None
+
+
+class History:
+    """Steps that were done and steps that were undone."""
+
+    def __init__(self) -> None:
+        self._done: list[Step] = []
+        self._undone: list[Step] = []
+
+    def push(self, step: Step) -> None:
+        """Add a new step; what was undone before can no longer be redone."""
+        self._done.append(step)
+        self._undone.clear()
+
+    def undo(self) -> Step | None:
+        """Move the newest step to the undone ones and return it, None if there is none."""
+        if not self._done:
+            return None
+        self._undone.append(self._done.pop())
+        return self._undone[-1]
+
+    def redo(self) -> Step | None:
+        """Move the step undone last back and return it, None if there is none."""
+        if not self._undone:
+            return None
+        self._done.append(self._undone.pop())
+        return self._done[-1]
+
+    @property
+    def undo_text(self) -> str | None:
+        """What undo would take back, None if nothing."""
+        return self._done[-1].text if self._done else None
+
+    @property
+    def redo_text(self) -> str | None:
+        """What redo would bring back, None if nothing."""
+        return self._undone[-1].text if self._undone else None
+
+    @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """The runs that led to the present labels, in order."""
+        return tuple(step.record for step in self._done if step.record is not None)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by the journal of label edits."""
+        return sum(e.nbytes for s in (*self._done, *self._undone) for e in s.edits)
+
+    def clear(self) -> None:
+        """Forget all steps."""
+        self._done.clear()
+        self._undone.clear()

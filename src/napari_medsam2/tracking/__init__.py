@@ -1,0 +1,1 @@
+"""Propagating objects along the frames of a volume, over cached embeddings."""

@@ -1,0 +1,80 @@
+"""A run: masks computed in one place and written in another, as one undoable step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_medsam2.labels import Edit, LabelStore, MaskUpdate
+
+__all__ = ["Run"]
+
+
+class Run:
+    """A request to segment that is under way.
+
+    `updates` computes and touches neither prompts nor labels, so it may run in a worker thread.
+    `apply` and `close` write, and belong to the thread that owns the labels. `complete` does all of
+    it in one thread. A run must be closed, also when it fails or is stopped: what was applied until
+    then stays, as one step of the history.
+
+    Parameters
+    ----------
+    compute : callable
+        Returns the mask updates; called on the first step of `updates`.
+    count : callable
+        Returns how many updates there will be.
+    store : LabelStore
+        Where updates are written.
+    on_close : callable
+        Takes the edits and the number of updates applied.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[], Iterator[MaskUpdate]],
+        count: Callable[[], int],
+        store: LabelStore,
+        on_close: Callable[[tuple[Edit, ...], int], None],
+    ) -> None:
+        self._compute = compute
+        self._count = count
+        self._store = store
+        self._on_close = on_close
+        self._edits: list[Edit] = []
+        self._applied = 0
+        self.is_closed = False
+
+    def total(self) -> int:
+        """Count the updates to come; loads the model, so call it where `updates` runs."""
+        return self._count()
+
+    def updates(self) -> Iterator[MaskUpdate]:
+        """Compute the mask updates, one after the other."""
+        return self._compute()
+
+    def apply(self, update: MaskUpdate) -> None:
+        """Write an update into the labels; ignored once the run is closed."""
+        if self.is_closed:
+            return
+        edit = self._store.apply(update)
+        self._applied += 1
+        if edit is not None:
+            self._edits.append(edit)
+
+    def close(self) -> None:
+        """End the run and enter what was applied into the history; harmless if repeated."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._on_close(tuple(self._edits), self._applied)
+
+    def complete(self) -> Iterator[MaskUpdate]:
+        """Compute, write and yield every update; closes when done, left early, or failing."""
+        try:
+            for update in self.updates():
+                self.apply(update)
+                yield update
+        finally:
+            self.close()

@@ -1,0 +1,408 @@
+"""An n-dimensional image with axes, spacing and geometry, seen lazily as 2D frames.
+
+Numpy only. The array may be anything that has ``shape``, ``dtype`` and slicing (numpy, dask, zarr,
+a tifffile store): frames are read one at a time and the whole array never is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["ArrayLike", "FrameStack", "Geometry", "Volume"]
+
+_AXES = "tzyxc"
+_UNKNOWN_UNIT = "px"
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """What a volume needs of an array: its shape, its dtype, and slicing."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the elements."""
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a slice of the array."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the image lies in the patient or on the stage, as the file states it.
+
+    Kept untouched from reading to writing, so that labels land on the very voxels of their image.
+
+    Parameters
+    ----------
+    origin : tuple of float
+        Position of the centre of the first voxel, in ITK's order (x, y[, z]), LPS millimetres.
+    direction : tuple of float
+        Row-major direction cosines, ITK's convention, ``len(origin) ** 2`` values.
+    """
+
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check that the direction matrix fits the origin."""
+        if len(self.direction) != len(self.origin) ** 2:
+            raise InputError(
+                f"geometry: {len(self.origin)} origin values need {len(self.origin) ** 2} "
+                f"direction cosines, got {len(self.direction)}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """An image of any dimension with named axes.
+
+    Parameters
+    ----------
+    data : array-like
+        Numpy, dask or zarr array, or anything with ``shape``, ``dtype`` and slicing.
+    axes : str
+        One letter an axis: ``t`` time, ``z`` ``y`` ``x`` space, ``c`` channels or colours.
+        "" guesses from the shape: yx, zyx, yxc / zyxc where the last axis has 3 or 4 entries, tzyx.
+    spacing : tuple of float
+        Physical size of a voxel, one value for every axis but ``c``, in the order of the array.
+        () means 1 along each.
+    units : tuple of str
+        Unit of each spacing value ("mm", "um", "s", "px"). () means "px" throughout.
+    geometry : Geometry, optional
+        Origin and direction as stated by the file.
+    name : str
+        What to call the image in layers and messages.
+    display : tuple of float, optional
+        (low, high) intensities that the file or viewer shows as black and white.
+    modality : str
+        DICOM modality code where it is known ("CT", "MR", "US"), else "".
+    source : str
+        The file or folder that the image was read from, "" if it comes from memory.
+    metadata : dict
+        Further facts about the image; never about the patient.
+
+    Raises
+    ------
+    InputError
+        For axes that do not fit the array, spacing that is not positive, or a dtype that is no
+        intensity (complex, text, objects).
+    """
+
+    data: ArrayLike
+    axes: str = ""
+    spacing: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
+    geometry: Geometry | None = None
+    name: str = "image"
+    display: tuple[float, float] | None = None
+    modality: str = ""
+    source: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Fill in what was left out and check the rest."""
+        if not isinstance(self.data, ArrayLike):
+            object.__setattr__(self, "data", np.asarray(self.data))
+        shape = tuple(int(n) for n in self.data.shape)
+        axes = self.axes or guess_axes(shape)
+        object.__setattr__(self, "axes", axes)
+        _check_axes(axes, shape, self.name)
+        _check_dtype(np.dtype(self.data.dtype), self.name)
+        n_spatial = len(axes.replace("c", ""))
+        spacing = tuple(float(s) for s in self.spacing) or (1.0,) * n_spatial
+        units = tuple(self.units) or (_UNKNOWN_UNIT,) * n_spatial
+        if len(spacing) != n_spatial or not all(math.isfinite(s) and s > 0 for s in spacing):
+            raise InputError(
+                f"{self.name}: spacing {spacing} must be {n_spatial} positive numbers, one for "
+                f"each of the axes {axes.replace('c', '')!r}"
+            )
+        if len(units) != n_spatial:
+            raise InputError(f"{self.name}: {n_spatial} units are needed, got {units}")
+        object.__setattr__(self, "spacing", spacing)
+        object.__setattr__(self, "units", units)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis of ``data``, channels included."""
+        return tuple(int(n) for n in self.data.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the intensities."""
+        return np.dtype(self.data.dtype)
+
+    @property
+    def label_axes(self) -> str:
+        """The axes of a label array for this volume: all but ``c``."""
+        return self.axes.replace("c", "")
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of a label array for this volume."""
+        return tuple(n for n, a in zip(self.shape, self.axes, strict=True) if a != "c")
+
+    @property
+    def n_channels(self) -> int:
+        """Entries of the channel axis, 1 where there is none."""
+        return self.shape[self.axes.index("c")] if "c" in self.axes else 1
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the whole array in memory, in bytes, were it loaded."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def axis_index(self, axis: int | str) -> int:
+        """Return the index of an axis among the label axes.
+
+        Parameters
+        ----------
+        axis : int or str
+            An index (negative counts from the end) or one of the letters of `label_axes`.
+
+        Raises
+        ------
+        InputError
+            If there is no such axis.
+        """
+        n = len(self.label_axes)
+        if isinstance(axis, str):
+            if len(axis) == 1 and axis in self.label_axes:
+                return self.label_axes.index(axis)
+            if axis.lstrip("-").isdigit():
+                return self.axis_index(int(axis))
+        elif -n <= axis < n:
+            return int(axis) % n
+        raise InputError(
+            f"{self.name}: there is no axis {axis!r}; its axes are "
+            f"{', '.join(f'{i} ({a})' for i, a in enumerate(self.label_axes))}"
+        )
+
+    def stack(
+        self, axis: int | str = 0, at: Sequence[int] | None = None, channel: int | None = None
+    ) -> FrameStack:
+        """See the volume as 2D frames along one axis.
+
+        Parameters
+        ----------
+        axis : int or str
+            The propagation axis, by index among the label axes or by letter. Ignored for a 2D
+            image, which is a stack of one frame.
+        at : sequence of int, optional
+            Fixed positions along the axes that are neither the frame axis nor the frame's plane
+            (the last two that remain), in the order of the array; needed from 4D on.
+        channel : int, optional
+            The channel to use. Three or four channels count as RGB(A) unless one is chosen.
+
+        Returns
+        -------
+        FrameStack
+
+        Raises
+        ------
+        InputError
+            For an axis, position or channel that does not exist, or a choice that is missing.
+        """
+        return FrameStack.of(self, axis, at, channel)
+
+    def with_data(self, data: ArrayLike, **changes: Any) -> Volume:
+        """Return a copy with another array and, by keyword, other fields."""
+        return replace(self, data=data, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStack:
+    """The frames of a volume along one axis, read one at a time.
+
+    Frames are (y, x) or, in colour, (y, x, 3): the two axes that remain, in the order of the array.
+
+    Attributes
+    ----------
+    volume : Volume
+    axis : int or None
+        Index of the frame axis among the label axes; None for a 2D image.
+    at : tuple of int
+        Positions along the axes that are neither frame axis nor plane.
+    channel : int or None
+        The chosen channel, None for grey or RGB.
+    """
+
+    volume: Volume
+    axis: int | None
+    at: tuple[int, ...]
+    channel: int | None
+
+    @classmethod
+    def of(
+        cls, volume: Volume, axis: int | str, at: Sequence[int] | None, channel: int | None
+    ) -> FrameStack:
+        """Check the choices and build the view; see `Volume.stack`."""
+        n = len(volume.label_axes)
+        index = None if n == 2 else volume.axis_index(axis)
+        others = [i for i in range(n) if i != index][:-2]
+        at = tuple(int(i) for i in at or ())
+        if len(at) != len(others):
+            names = ", ".join(volume.label_axes[i] for i in others)
+            raise InputError(
+                f"{volume.name}: has axes {volume.label_axes!r}; to work along "
+                f"{volume.label_axes[index or 0]!r} fix a position for each of: {names or 'none'} "
+                f"(got {len(at)})"
+            )
+        for position, i in zip(at, others, strict=True):
+            if not 0 <= position < volume.label_shape[i]:
+                raise InputError(
+                    f"{volume.name}: position {position} on axis {volume.label_axes[i]!r} is "
+                    f"outside 0..{volume.label_shape[i] - 1}"
+                )
+        _check_channel(volume, channel)
+        return cls(volume, index, at, channel)
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return 1 if self.axis is None else self.volume.label_shape[self.axis]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Read the frames in order."""
+        return (self.frame(i) for i in range(len(self)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of a frame in pixels."""
+        height, width = (self.volume.label_shape[i] for i in self._plane)
+        return height, width
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Physical size along (frame, y, x)."""
+        y, x = (self.volume.spacing[i] for i in self._plane)
+        return (1.0 if self.axis is None else self.volume.spacing[self.axis]), y, x
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether frames have a colour axis."""
+        return self.channel is None and self.volume.n_channels in (3, 4)
+
+    def frame(self, index: int) -> NDArray[Any]:
+        """Read one frame.
+
+        Parameters
+        ----------
+        index : int
+            0-based position along the frame axis.
+
+        Returns
+        -------
+        ndarray
+            (y, x) or (y, x, 3), native byte order, the volume's own dtype and intensities.
+
+        Raises
+        ------
+        InputError
+            If there is no such frame.
+        """
+        self.check_frame(index)
+        axes = self.volume.axes
+        key = self._label_key(index)
+        if "c" in axes:
+            c: int | slice = slice(0, 3) if self.is_rgb else (self.channel or 0)
+            key = (*key[: axes.index("c")], c, *key[axes.index("c") :])
+        image = np.asarray(self.volume.data[key])
+        if self.is_rgb:
+            kept = [a for a, k in zip(axes, key, strict=True) if isinstance(k, slice)]
+            image = np.moveaxis(image, kept.index("c"), -1)
+        return image.astype(image.dtype.newbyteorder("="), copy=False)
+
+    def check_frame(self, index: int) -> None:
+        """Raise `InputError` if there is no frame of this index."""
+        if not 0 <= index < len(self):
+            raise InputError(
+                f"{self.volume.name}: there is no frame {index}; frames run from 0 to "
+                f"{len(self) - 1}"
+            )
+
+    def of_labels(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """See a label array of the volume as (frame, y, x), sharing its memory."""
+        if self.axis is None:
+            return labels[np.newaxis]
+        key = list(self._label_key(0))
+        key[self.axis] = slice(None)
+        return np.moveaxis(labels[tuple(key)], self._axis_in_view, 0)
+
+    @property
+    def _others(self) -> list[int]:
+        return [i for i in range(len(self.volume.label_axes)) if i != self.axis][:-2]
+
+    @property
+    def _plane(self) -> list[int]:
+        return [i for i in range(len(self.volume.label_axes)) if i != self.axis][-2:]
+
+    @property
+    def _axis_in_view(self) -> int:
+        assert self.axis is not None
+        return sorted([self.axis, *self._plane]).index(self.axis)
+
+    def _label_key(self, index: int) -> tuple[int | slice, ...]:
+        fixed: dict[int, int] = dict(zip(self._others, self.at, strict=True))
+        if self.axis is not None:
+            fixed[self.axis] = index
+        return tuple(fixed.get(i, slice(None)) for i in range(len(self.volume.label_axes)))
+
+
+def guess_axes(shape: tuple[int, ...]) -> str:
+    """Guess axes from a shape: a last axis of 3 or 4 is colour, else yx, zyx, tzyx.
+
+    Raises
+    ------
+    InputError
+        For fewer than two or more than five axes.
+    """
+    if not 2 <= len(shape) <= 5:
+        raise InputError(f"an image of shape {shape} has {len(shape)} axes; 2 to 5 are understood")
+    colour = len(shape) > 2 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4
+    spatial = len(shape) - colour
+    if spatial == 5:
+        raise InputError(f"the axes of shape {shape} cannot be guessed; name them, e.g. 'tczyx'")
+    return "tzyx"[4 - spatial :] + "c" * colour
+
+
+def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
+    if len(axes) != len(shape):
+        raise InputError(
+            f"{name}: axes {axes!r} name {len(axes)} axes, the array has shape {shape}"
+        )
+    if len(set(axes)) != len(axes) or not set(axes) <= set(_AXES):
+        raise InputError(f"{name}: axes {axes!r} must be different letters out of {_AXES!r}")
+    if len(axes.replace("c", "")) < 2:
+        raise InputError(f"{name}: an image needs at least two axes besides channels, got {axes!r}")
+    if 0 in shape:
+        raise InputError(f"{name}: the image is empty (shape {shape})")
+
+
+def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
+    if dtype.kind not in "buif":
+        raise InputError(
+            f"{name}: intensities of type {dtype} cannot be segmented; convert to integers or "
+            "floats"
+        )
+
+
+def _check_channel(volume: Volume, channel: int | None) -> None:
+    n = volume.n_channels
+    if channel is not None and not 0 <= channel < n:
+        raise InputError(f"{volume.name}: there is no channel {channel}; it has {n}")
+    if channel is None and n not in (1, 3, 4):
+        raise InputError(f"{volume.name}: has {n} channels; choose one (0 to {n - 1})")

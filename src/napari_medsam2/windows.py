@@ -1,0 +1,186 @@
+"""Intensity windows: which intensities become 0 and 255 for the model.
+
+One window serves a whole volume, so that neighbouring frames look alike to the model; it is applied
+in floating point, and no 8-bit image ever comes between the data and the network.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .volume import FrameStack
+
+__all__ = ["CT_PRESETS", "Window", "WindowChoice", "resolve_window"]
+
+WindowChoice = str | tuple[float, float]
+
+# The radiologist's (width, level), in Hounsfield units.
+CT_PRESETS: dict[str, tuple[float, float]] = {
+    "abdomen": (400.0, 40.0),
+    "lung": (1500.0, -600.0),
+    "brain": (80.0, 40.0),
+    "mediastinum": (350.0, 50.0),
+    "bone": (1800.0, 400.0),
+}
+
+_SAMPLED_FRAMES = 16
+_SAMPLED_PIXELS = 65_536
+_PERCENTILES = (0.5, 99.5)
+# A single value that fills more than this share of the image is padding or air, not tissue.
+_BACKGROUND_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Window:
+    """The intensities that become 0 and 255.
+
+    Parameters
+    ----------
+    low, high : float
+        In the units of the image, ``low < high``.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        """Refuse a window without width."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise InputError(
+                f"the window ({self.low:g}, {self.high:g}) must be two finite numbers, low < high"
+            )
+
+    @classmethod
+    def from_width_level(cls, width: float, level: float) -> Window:
+        """Build a window from a radiologist's width and level."""
+        return cls(level - width / 2, level + width / 2)
+
+    def apply(self, frame: NDArray[Any]) -> NDArray[np.float32]:
+        """Map a frame to 0..255, clipped; nan becomes 0.
+
+        Parameters
+        ----------
+        frame : ndarray
+            Intensities of any real dtype and shape.
+
+        Returns
+        -------
+        ndarray of float32
+            Same shape, 0 at `low` and below, 255 at `high` and above.
+        """
+        # float32 holds every 16-bit value; wider integers and floats are scaled in float64.
+        exact = np.float64 if frame.dtype.itemsize > 2 and frame.dtype.kind != "b" else np.float32
+        scaled = frame.astype(exact)
+        # Clip first: inf - low stays inf, and inf * 0 would be nan.
+        np.clip(scaled, self.low, self.high, out=scaled)
+        scaled -= self.low
+        scaled *= 255.0 / (self.high - self.low)
+        return np.nan_to_num(scaled, copy=False, nan=0.0).astype(np.float32, copy=False)
+
+
+def resolve_window(stack: FrameStack, choice: WindowChoice = "auto") -> Window:
+    """Turn a choice of window into intensities.
+
+    Parameters
+    ----------
+    stack : FrameStack
+        The frames to be shown to the model.
+    choice : str or (low, high)
+        - "auto": 0.5 and 99.5 percentile of a sample of frames, without a constant background;
+          8-bit colour images keep 0..255;
+        - "abdomen", "lung", "brain", "mediastinum", "bone": CT presets, for data in HU;
+        - "display": what the file's header or the viewer's contrast limits say;
+        - "low,high" or a pair: these intensities.
+
+    Returns
+    -------
+    Window
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a preset on data that are not HU, "display" on an image without one, or
+        a constant image.
+    """
+    name = stack.volume.name
+    if not isinstance(choice, str):
+        low, high = choice
+        return Window(float(low), float(high))
+    if choice == "auto":
+        return _auto_window(stack)
+    if choice == "display":
+        if stack.volume.display is None:
+            raise InputError(f"{name}: states no display window; use 'auto' or give low,high")
+        return Window(*stack.volume.display)
+    if choice in CT_PRESETS:
+        return _preset_window(stack, choice)
+    parts = choice.split(",")
+    if len(parts) == 2:
+        try:
+            return Window(float(parts[0]), float(parts[1]))
+        except ValueError as error:
+            raise InputError(f"window {choice!r}: low and high must be numbers") from error
+    raise InputError(
+        f"unknown window {choice!r}; use auto, display, {', '.join(CT_PRESETS)} or low,high"
+    )
+
+
+def sample_intensities(stack: FrameStack) -> NDArray[np.float64]:
+    """Return finite intensities of evenly spaced frames and pixels, flat.
+
+    At most 16 frames are read, and at most 65,536 values of each are kept.
+    """
+    n = len(stack)
+    chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_FRAMES)).round().astype(int))
+    parts = []
+    for index in chosen:
+        values = stack.frame(int(index)).ravel()
+        values = values[:: max(1, values.size // _SAMPLED_PIXELS)].astype(np.float64)
+        parts.append(values[np.isfinite(values)])
+    return np.concatenate(parts)
+
+
+def _auto_window(stack: FrameStack) -> Window:
+    if stack.is_rgb and stack.volume.dtype == np.uint8:
+        return Window(0.0, 255.0)
+    values = sample_intensities(stack)
+    if values.size == 0:
+        raise InputError(f"{stack.volume.name}: holds no finite intensity (all nan or inf)")
+    foreground = _without_background(values)
+    low, high = np.percentile(foreground, _PERCENTILES)
+    if low == high:
+        low, high = values.min(), values.max()
+    if low == high:
+        raise InputError(
+            f"{stack.volume.name}: the image is constant ({low:g} everywhere), there is nothing to "
+            "segment; give a window low,high if that is meant"
+        )
+    return Window(float(low), float(high))
+
+
+def _without_background(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    levels, counts = np.unique(values, return_counts=True)
+    most = int(counts.argmax())
+    if levels.size < 3 or counts[most] <= _BACKGROUND_SHARE * values.size:
+        return values
+    return values[values != levels[most]]
+
+
+def _preset_window(stack: FrameStack, preset: str) -> Window:
+    values = sample_intensities(stack)
+    if values.size == 0 or values.min() >= -50:
+        found = f"{values.min():g} to {values.max():g}" if values.size else "nothing finite"
+        raise InputError(
+            f"{stack.volume.name}: the CT window {preset!r} needs Hounsfield units (air near "
+            f"-1000), but intensities are {found}; use 'auto' or give low,high"
+        )
+    return Window.from_width_level(*CT_PRESETS[preset])
