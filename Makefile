@@ -2,6 +2,7 @@
 #   make PYTHON=/path/to/python3.12 ...      choose the interpreter
 #   make test PYTEST_ARGS='-m "not slow" -x' pass options to pytest
 #   make demo DEMO_ARGS='--output DIR'       pass options to the demo
+#   make benchmark BENCHMARKS=benchmarks/X.py BENCHMARK_ARGS='...'
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 DEMO_OUTPUT ?= demo-output
 DEMO_ARGS ?= --output $(DEMO_OUTPUT) --overwrite
 PYTEST_ARGS ?=
+BENCHMARKS ?= $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 BENCHMARK_ARGS ?=
 
 # sam2 builds from source: without its optional CUDA kernel, which nothing here uses and which needs nvcc.
@@ -64,7 +66,7 @@ lint-manifest: system-libs $(INSTALLED)
 	$(BIN)/npe2 validate --imports napari-medsam2
 
 docs: $(DOCS_INSTALLED)
-	$(RUN) mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
 
 # On a virtual screen where there is one, so that every picture has the same size.
 screenshots: system-libs $(INSTALLED)
@@ -72,7 +74,7 @@ screenshots: system-libs $(INSTALLED)
 		echo "$$screen $(BIN)/python scripts/screenshots.py"; eval "$$screen $(BIN)/python scripts/screenshots.py"
 
 benchmark: $(INSTALLED)
-	$(RUN) benchmarks $(BENCHMARK_ARGS)
+	@set -e; for script in $(BENCHMARKS); do echo "$(BIN)/python $$script $(BENCHMARK_ARGS)"; $(BIN)/python "$$script" $(BENCHMARK_ARGS); done
 
 venv: $(INSTALLED)
 
@@ -86,7 +88,7 @@ $(DOCS_INSTALLED): $(INSTALLED)
 
 # An environment of yours in $(VENV) is kept if it can serve. pip learnt dependency groups in 25.1.
 $(BIN)/.usable:
-	@test -n '$(PYTHON)' || { echo 'napari-medsam2 needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python3' >&2; exit 1; }
+	@test -n '$(PYTHON)' && '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'napari-medsam2 needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' >/dev/null 2>&1 || sh scripts/system-libs.sh venv $(PYTHON)
 	@$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(RUN) pip install 'pip>=25.1'

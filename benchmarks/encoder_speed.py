@@ -65,7 +65,8 @@ class Case:
         ).bool()
         boxes = []
         for one in objects:
-    X.append((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+            rows, columns = (np.flatnonzero(one.any(axis)) for axis in (1, 0))
+            boxes.append((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
         self.boxes = torch.tensor(np.array(boxes) * scale, dtype=torch.float32)
 
 

@@ -126,9 +126,10 @@ def resolve_window(stack: FrameStack, choice: WindowChoice = "auto") -> Window:
     parts = choice.split(",")
     if len(parts) == 2:
         try:
-            return Window(float(parts[0]), float(parts[1]))
+            low, high = float(parts[0]), float(parts[1])
         except ValueError as error:
             raise InputError(f"window {choice!r}: low and high must be numbers") from error
+        return Window(low, high)
     raise InputError(
         f"unknown window {choice!r}; use auto, display, {', '.join(CT_PRESETS)} or low,high"
     )

@@ -36,6 +36,19 @@ def inference() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    noise = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(0))
+    return torch.stack([noise, scene(1, 0.3), scene(2, 0.15)])
+
+
+@pytest.fixture(scope="module")
+def published(net: Any, images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        embedding: torch.Tensor = net.image_encoder(images)
+    return embedding
+
+
 def scene(seed: int, contrast: float) -> torch.Tensor:
     """Three smooth discs on a shaded, noisy ground; zeros at the bottom, as wide images get."""
     y, x = np.mgrid[0:256, 0:256].astype(np.float32)
@@ -58,38 +71,36 @@ def masks(net: Any, embeddings: torch.Tensor) -> torch.Tensor:
     return torch.cat(decoded, dim=1).transpose(0, 1) > 0
 
 
-def test_fp32_equals_the_published_encoder_on_noise_and_on_a_scene(net: Any) -> None:
-    images = torch.stack([torch.rand(3, 256, 256, generator=seeded(0)), scene(1, 0.3)])
+def test_fp32_equals_the_published_encoder(
+    net: Any, images: torch.Tensor, published: torch.Tensor
+) -> None:
     fast = fast_encoder(net.image_encoder, CPU, "fp32")(images)
-    torch.testing.assert_close(fast, net.image_encoder(images), rtol=0, atol=2e-5)
+    torch.testing.assert_close(fast, published, rtol=0, atol=2e-5)
     assert fast.is_contiguous()
 
 
-def test_fp32_follows_every_weight(net: Any) -> None:
+def test_fp32_follows_every_weight(net: Any, images: torch.Tensor, published: torch.Tensor) -> None:
     """Trained biases and norms may be near their defaults; random ones leave nothing unseen."""
-    published = copy.deepcopy(net.image_encoder)
-    generator = seeded(3)
-    for name, value in published.state_dict().items():
+    changed = copy.deepcopy(net.image_encoder)
+    generator = torch.Generator().manual_seed(3)
+    for name, value in changed.state_dict().items():
         if value.is_floating_point():
             noise = torch.rand(value.shape, generator=generator)
             value.mul_(0.9 + 0.2 * noise) if "running" in name else value.add_(0.02 * noise - 0.01)
-    published.eval()  # recomputes the attention bias that the original caches
-    image = scene(2, 0.4)[None]
-    fast = fast_encoder(published, CPU, "fp32")(image)
-    expected = published(image)
-    assert (expected - net.image_encoder(image)).abs().max() > 0.05
+    changed.eval()  # recomputes the attention bias that the original caches
+    expected = changed(images[1:2])
+    assert (expected - published[1:2]).abs().max() > 0.05
+    fast = fast_encoder(changed, CPU, "fp32")(images[1:2])
     torch.testing.assert_close(fast, expected, rtol=0, atol=5e-5)
 
 
-def test_bf16_gives_the_same_masks(net: Any) -> None:
-    images = torch.stack([scene(4, 0.3), scene(5, 0.15)])
-    embedding = fast_encoder(net.image_encoder, CPU, "bf16")(images)
+def test_bf16_gives_the_same_masks(net: Any, images: torch.Tensor, published: torch.Tensor) -> None:
+    embedding = fast_encoder(net.image_encoder, CPU, "bf16")(images[1:])
     assert embedding.dtype == torch.float32
     assert embedding.shape == (2, 256, 64, 64)
-    published = masks(net, net.image_encoder(images))
-    low_precision = masks(net, embedding)
-    areas = published.sum((-2, -1)), low_precision.sum((-2, -1))
-    dice = 2 * (published & low_precision).sum((-2, -1)) / (areas[0] + areas[1])
+    expected, found = masks(net, published[1:]), masks(net, embedding)
+    areas = expected.sum((-2, -1)), found.sum((-2, -1))
+    dice = 2 * (expected & found).sum((-2, -1)) / (areas[0] + areas[1])
     print("areas", areas[0].tolist(), "Dice", dice.tolist())
     assert areas[0].min() > 500  # empty or tiny masks would agree by chance
     assert dice.min() >= 0.98
@@ -140,7 +151,3 @@ def test_best_precision_follows_the_graphics_card(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (major, 0))
     assert best_precision(torch.device("cuda")) == expected
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

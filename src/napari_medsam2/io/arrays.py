@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari_medsam2.errors import ReadError
 from napari_medsam2.volume import Geometry, Volume, guess_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def read_npz(path: Path, axes: str | None) -> Volume:
     -------
     Volume
     """
-    with np.load(path, allow_pickle=False) as archive:
+    with _open(path) as archive:
         data = archive[_pick(archive.files, _IMAGE_KEYS, "an image")]
         spacing = np.atleast_1d(archive["spacing"]) if "spacing" in archive.files else None
         meta = _meta(archive)
@@ -69,7 +70,7 @@ def read_npz(path: Path, axes: str | None) -> Volume:
 
 def read_npz_labels(path: Path) -> NDArray[Any]:
     """Read the labels of a .npz file: labels, label, gts, mask, masks, segs or the only array."""
-    with np.load(path, allow_pickle=False) as archive:
+    with _open(path) as archive:
         return np.asarray(archive[_pick(archive.files, _LABEL_KEYS, "labels")])
 
 
@@ -95,6 +96,13 @@ def write_npz(path: Path, labels: NDArray[Any], volume: Volume | None) -> None:
         arrays["meta"] = np.array(json.dumps(facts))
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """Open an archive; unlike numpy alone, close the file if it turns out to be none."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        yield archive
 
 
 def _pick(names: Sequence[str], known: Sequence[str], what: str) -> str:

@@ -63,7 +63,7 @@ def read(path: StrPath, *, axes: str | None = None, series: int | str | None = N
     else:
         kind = sniff(path)
         volume = _guarded(lambda: _READERS[kind](path, axes), path, kind)
-    volume = volume.with_data(volume.data, name=name)
+    volume = volume.with_data(volume.data, name=name, source=str(path.resolve()))
     if axes is not None and volume.axes != axes:
         volume = _guarded(lambda: rename_axes(volume, axes), path, "image")
     return volume

@@ -156,14 +156,30 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def dump(value: Any, indent: int = 0) -> str:
+def dump(value: Any) -> str:
     """Write JSON with what is short on one line.
 
     Raises
     ------
     TypeError, ValueError
-        For what JSON cannot express, nan and infinity included.
+        For what JSON cannot express: nan, infinity, keys that are no text.
     """
+    _check_keys(value)
+    return _laid_out(value, 0)
+
+
+def _check_keys(value: Any) -> None:
+    """Raise `TypeError` for keys that json would quietly turn into text."""
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("keys must be text")
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            _check_keys(item)
+
+
+def _laid_out(value: Any, indent: int) -> str:
     flat = json.dumps(value, allow_nan=False, ensure_ascii=False)
     if len(flat) + indent <= _WIDTH or not isinstance(value, dict | list | tuple) or not value:
         return flat
@@ -171,12 +187,10 @@ def dump(value: Any, indent: int = 0) -> str:
         return flat
     pad = " " * (indent + 2)
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError("keys must be text")
-        lines = [f"{dump(key)}: {dump(v, indent + 2)}" for key, v in value.items()]
+        lines = [f"{_laid_out(k, 0)}: {_laid_out(v, indent + 2)}" for k, v in value.items()]
         opening, closing = "{", "}"
     else:
-        lines = [dump(v, indent + 2) for v in value]
+        lines = [_laid_out(v, indent + 2) for v in value]
         opening, closing = "[", "]"
     joined = f",\n{pad}".join(lines)
     return f"{opening}\n{pad}{joined}\n{' ' * indent}{closing}"

@@ -9,8 +9,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from napari_medsam2.errors import ReadError
-
 from .atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -18,15 +16,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_medsam2.errors import ReadError
+
 __all__ = ["MaskFile"]
 
 
 class MaskFile:
     """The masks beside a JSON file.
 
-    On writing, `add` keeps each different mask once and `write` puts them in ``<stem>.masks.npz``,
-    bit-packed by nothing but the compression of npz. On reading, `load` opens files of the folder
-    of the JSON file and of no other place.
+    On writing, `add` keeps each different mask once and `write` puts them in ``<stem>.masks.npz``.
+    On reading, `load` opens files of the folder of the JSON file and of no other place.
 
     Parameters
     ----------
@@ -109,11 +108,8 @@ class MaskFile:
         if path.resolve().parent != self._folder.resolve():
             raise error(f"{file} is a link that leaves the folder of the JSON file")
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                if isinstance(archive, np.ndarray):
-                    raise error(f"{file} is no .npz file")
+            # Opened here, because numpy leaves a file open that turns out to be no archive.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, BadZipFile, KeyError) as cause:
-            if isinstance(cause, ReadError):
-                raise
+        except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile) as cause:
             raise error(f"{file} cannot be read as .npz ({cause})") from cause

@@ -73,7 +73,7 @@ class SavedSession:
     prompts: PromptSet
     settings: Mapping[str, Any]
     runs: tuple[RunRecord, ...]
-    scores: Mapping[int, NDArray[np.float64]]
+    scores: dict[int, NDArray[np.float64]]
     labels: NDArray[Any] = field(repr=False)
     volume: Volume
 

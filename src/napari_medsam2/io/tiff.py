@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 
 from napari_medsam2.errors import ReadError, WriteError
 from napari_medsam2.volume import Volume
+
+from .tiff_metadata import imagej_facts, ome_facts, stated_spacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,38 +22,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .tiff_metadata import Spacing
+
 __all__ = ["read_tiff", "write_tiff"]
 
 # Tifffile's letters: S samples (colours), I and Q axes that the file does not name.
 _LETTERS = {"T": "t", "Z": "z", "Y": "y", "X": "x", "C": "c", "S": "c", "I": "t", "Q": "t"}
-_UNITS = {
-    "um": "um",
-    "µm": "um",
-    "μm": "um",
-    "micron": "um",
-    "microns": "um",
-    "micrometer": "um",
-    "nm": "nm",
-    "nanometer": "nm",
-    "mm": "mm",
-    "millimeter": "mm",
-    "cm": "cm",
-    "m": "m",
-    "inch": "inch",
-    "in": "inch",
-    "\\u00b5m": "um",
-    "Å": "angstrom",
-    "s": "s",
-    "sec": "s",
-    "second": "s",
-    "seconds": "s",
-    "ms": "ms",
-    "msec": "ms",
-    "min": "min",
-    "h": "hour",
-    "d": "day",
-}
-_Spacing = dict[str, tuple[float, str]]
 
 
 def read_tiff(path: Path, axes: str | None) -> Volume:
@@ -84,9 +60,9 @@ def read_tiff(path: Path, axes: str | None) -> Volume:
         try:
             series = tif.series[0]
             _check_decodable(series)
-            _check_complete(series, path)
+            _check_complete(tif, series, path)
             names = axes or _axes(series)
-            stated = _stated_spacing(tif, series)
+            stated = stated_spacing(tif, series)
             data = _lazy(tif, series)
         except BaseException:
             tif.close()
@@ -119,12 +95,12 @@ def write_tiff(path: Path, labels: NDArray[Any], volume: Volume | None) -> None:
         raise WriteError(
             f"TIFF stores axes in the order t, z, y, x, not {axes!r}; write .npz or .nii.gz instead"
         )
-    spacing: _Spacing = {}
+    spacing: Spacing = {}
     if volume is not None:
         spacing = dict(zip(axes, zip(volume.spacing, volume.units, strict=True), strict=True))
     named_ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
     imagej = labels.dtype.itemsize <= 2 and not named_ome
-    metadata = {"axes": axes.upper()} | (_imagej(spacing) if imagej else _ome(spacing))
+    metadata = {"axes": axes.upper()} | (imagej_facts(spacing) if imagej else ome_facts(spacing))
     x, y = (spacing.get(a, (1.0, "px"))[0] for a in "xy")
     tifffile.imwrite(
         path,
@@ -193,8 +169,8 @@ def _check_decodable(series: Any) -> None:
         ) from error
 
 
-def _check_complete(series: Any, path: Path) -> None:
-    """Check that the last page's data end within the file."""
+def _check_complete(tif: Any, series: Any, path: Path) -> None:
+    """Check that the chain of pages and the last page's data end within the file."""
     if not series.pages or math.prod(series.shape) == 0:
         raise ReadError("holds no image")
     last = series.pages[len(series) - 1]
@@ -202,6 +178,7 @@ def _check_complete(series: Any, path: Path) -> None:
     if series.dataoffset is not None:
         end = series.dataoffset + series.nbytes
     elif last is not None:
+        _check_chain(tif)
         pairs = zip(last.dataoffsets, last.databytecounts, strict=False)
         end = max((offset + count for offset, count in pairs), default=0)
     else:
@@ -212,79 +189,16 @@ def _check_complete(series: Any, path: Path) -> None:
         )
 
 
-def _stated_spacing(tif: Any, series: Any) -> _Spacing:
-    """Return (spacing, unit) of the axes for which OME or ImageJ metadata state them."""
-    if tif.is_ome and tif.ome_metadata:
-        return _ome_spacing(tif.ome_metadata)
-    if tif.is_imagej and tif.imagej_metadata:
-        return _imagej_spacing(tif.imagej_metadata, series.keyframe.tags)
-    return {}
-
-
-def _ome_spacing(xml: str) -> _Spacing:
-    root = ElementTree.fromstring(xml)
-    pixels = next((e for e in root.iter() if e.tag.endswith("}Pixels") or e.tag == "Pixels"), None)
-    found: _Spacing = {}
-    for axis in "xyz":
-        key = f"PhysicalSize{axis.upper()}"
-        _state(found, axis, pixels, key, f"{key}Unit", "um")
-    _state(found, "t", pixels, "TimeIncrement", "TimeIncrementUnit", "s")
-    return found
-
-
-def _state(found: _Spacing, axis: str, pixels: Any, key: str, unit_key: str, default: str) -> None:
-    value = _positive(pixels.get(key) if pixels is not None else None)
-    unit = _UNITS.get(str(pixels.get(unit_key, default)).strip(), "") if value else ""
-    if value and unit:
-        found[axis] = (value, unit)
-
-
-def _imagej_spacing(facts: dict[str, Any], tags: Any) -> _Spacing:
-    found: _Spacing = {}
-    unit = _UNITS.get(str(facts.get("unit", "")).strip().lower(), "")
-    units = {a: _UNITS.get(str(facts.get(f"{a}unit", "")).strip().lower(), unit) for a in "xyz"}
-    for axis, tag in (("x", "XResolution"), ("y", "YResolution")):
-        if units[axis] and tag in tags:
-            pixels, per = tags[tag].value
-            value = _positive(per / pixels if pixels else None)
-            if value:
-                found[axis] = (value, units[axis])
-    depth = _positive(facts.get("spacing"))
-    if depth and units["z"]:
-        found["z"] = (depth, units["z"])
-    interval = _positive(facts.get("finterval"))
-    if interval:
-        found["t"] = (interval, _UNITS.get(str(facts.get("tunit", "s")).strip().lower(), "s"))
-    return found
-
-
-def _positive(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return 0.0
-    # Rationals of 32 bits cannot say 0.1: twelve digits are more than they hold.
-    return float(f"{number:.12g}") if math.isfinite(number) and number > 0 else 0.0
-
-
-def _imagej(spacing: _Spacing) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    lengths = {u for a, (_, u) in spacing.items() if a != "t"}
-    if len(lengths) == 1:
-        facts["unit"] = {"px": "pixel"}.get(*lengths, *lengths)
-    if "z" in spacing:
-        facts["spacing"] = spacing["z"][0]
-    if "t" in spacing and spacing["t"][1] == "s":
-        facts["finterval"] = spacing["t"][0]
-    return facts
-
-
-def _ome(spacing: _Spacing) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for axis, (value, unit) in spacing.items():
-        if unit == "px":
-            continue
-        key = "TimeIncrement" if axis == "t" else f"PhysicalSize{axis.upper()}"
-        facts[key] = value
-        facts[f"{key}Unit"] = {"um": "µm"}.get(unit, unit)
-    return facts
+def _check_chain(tif: Any) -> None:
+    """Check that the last page says that it is the last; tifffile would only log a broken chain."""
+    pages, layout = tif.pages, tif.tiff
+    start = pages[len(pages) - 1].offset
+    tif.filehandle.seek(start)
+    (n_tags,) = struct.unpack(layout.tagnoformat, tif.filehandle.read(layout.tagnosize))
+    tif.filehandle.seek(start + layout.tagnosize + n_tags * layout.tagsize)
+    (following,) = struct.unpack(layout.offsetformat, tif.filehandle.read(layout.offsetsize))
+    if following and following not in {page.offset for page in pages}:
+        raise ReadError(
+            f"is truncated: {len(pages)} pages are there, and more are announced; copy or export "
+            "it again"
+        )

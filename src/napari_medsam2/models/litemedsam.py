@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["LiteMedSAM", "preprocess"]
 
 IMAGE_SIZE = 256
+# Of 255: what resampling leaves of a constant frame must not be blown up to full contrast.
+_LEAST_CONTRAST = 1e-3
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -182,7 +184,7 @@ def preprocess(frame: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = _content_shape((frame.shape[0], frame.shape[1]))
     image = resize_area(np.asarray(frame, dtype=np.float32), (height, width))
     low, high = float(image.min()), float(image.max())
-    image = (image - low) / max(high - low, 1e-8)
+    image = (image - low) / max(high - low, _LEAST_CONTRAST)
     padded = np.zeros((3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.float32)
     padded[:, :height, :width] = image if image.ndim == 2 else np.moveaxis(image, -1, 0)
     return padded

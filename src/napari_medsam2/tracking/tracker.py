@@ -189,15 +189,14 @@ class Propagation:
             told = _frame_prompts(
                 self.encoder, [o for o in beginning if o.id not in resumed], frame
             )
-            kept: dict[int, Prediction | None] = {}
-            for entry in self.prompts.objects:
-                if frame in reached[entry.id] and frame not in origins[entry.id]:
-                    kept[entry.id] = None
-                    prompt = chains[entry.id].next_prompt(frame)
-                    if prompt is not None:
-                        told.append(prompt)
-            if told:
+            carried = [
+                i for i, frames in reached.items() if frame in frames and frame not in origins[i]
+            ]
+            kept: dict[int, Prediction | None] = dict.fromkeys(carried)
+            going = [i for i in carried if not chains[i].ended]
+            if told or going:
                 embedding = self.encoder(frame)
+                told += filter(None, (chains[i].next_prompt(frame, embedding) for i in going))
                 predictions = self.encoder.model.decode(embedding, told)
                 for prompt, prediction in zip(told, predictions, strict=True):
                     i = prompt.object_id

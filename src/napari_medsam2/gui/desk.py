@@ -1,0 +1,202 @@
+"""All that belongs to one image: its prompt layers, its result layer, its session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_medsam2.errors import PromptError
+from napari_medsam2.prompts import PromptSet
+from .adapters import FrameView
+from .layers import full_resolution, volume_of
+from .prompt_layers import PromptLayers
+from .results import ResultLayer
+from .sessions import SessionKeeper
+from .settings import Recipe
+from .views import current_frame, frame_axis, position, shows_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+    from napari_medsam2.session import Session
+    from napari_medsam2.volume import Volume
+    from .sessions import ModelShelf
+    from .settings import Settings
+
+__all__ = ["Desk"]
+
+
+class Desk:
+    """One image and the work on it.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    image : Image
+    shelf : ModelShelf
+        Where sessions of several images share their model.
+    make : callable
+        Builds a session.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, image: Image, shelf: ModelShelf, make: Callable[..., Session]
+    ) -> None:
+        self.viewer = viewer
+        self.image = image
+        self.results = ResultLayer(viewer, image)
+        self.prompts = PromptLayers(viewer, image, lambda: self.results.layer)
+        self.keeper = SessionKeeper(shelf, make)
+        self.is_edited = False
+        self._volume: Volume | None = None
+        self._source: Any = None
+        self._axis: int | None = None
+        self._written = PromptSet()
+        self.prompts.edited.connect(self._on_edited)
+
+    @property
+    def session(self) -> Session | None:
+        """The session as it is, None before the first use."""
+        return self.keeper.session
+
+    @property
+    def view(self) -> FrameView:
+        """How the session's frames lie in the layers."""
+        assert self.keeper.session is not None
+        return FrameView.of(self.keeper.session.stack)
+
+    def volume(self) -> Volume:
+        """Return the image as a volume (`InputError` if it cannot be one)."""
+        source = full_resolution(self.image)
+        if self._volume is None or source is not self._source:
+            self._volume, self._source = volume_of(self.image), source
+        return self._volume
+
+    def axis(self, settings: Settings) -> int:
+        """Return the axis that frames are taken along."""
+        self._axis = frame_axis(self.viewer.dims, self.image, settings.axis, self._axis)
+        return self._axis
+
+    def open(self, settings: Settings) -> Session:
+        """Return the session for these settings and the present view, with its prompts."""
+        recipe = self._recipe(settings)
+        session, is_fresh = self.keeper.get(recipe, self.results.array(recipe.volume))
+        if is_fresh:
+            found = self.prompts.collect(self.view, PromptSet())
+            session.set_prompts(found.prompts)
+            self.keeper.begin_history()
+            self._written = session.prompts
+            self.is_edited = False
+        return session
+
+    def adopt(self, session: Session, settings: Settings) -> None:
+        """Go on with a session that was opened, its labels and its prompts."""
+        self._volume, self._source = session.volume, full_resolution(self.image)
+        self.results.replace(session.labels)
+        self.results.ensure(session.volume)
+        self._show_position(session)
+        self.keeper.adopt(session, self._recipe(settings))
+        self.write_prompts()
+
+    def read_prompts(self) -> tuple[frozenset[int], tuple[str, ...]]:
+        """Bring session and prompt layers into line, whichever has changed.
+
+        Returns
+        -------
+        frames : frozenset of int
+            Where the layers' prompts have changed.
+        problems : tuple of str
+            What was left out, and why.
+        """
+        session = self.keeper.session
+        assert session is not None
+        if session.prompts is not self._written:
+            # A script has spoken to the session itself: the layers follow.
+            self.write_prompts()
+            return frozenset(), ()
+        if not self.is_edited or self.prompts.is_drawing:
+            return frozenset(), ()
+        self.is_edited = False
+        before = session.prompts
+        found = self.prompts.collect(self.view, before)
+        problems = found.problems
+        try:
+            session.set_prompts(found.prompts)
+        except PromptError as error:
+            problems = (*problems, str(error))
+        self._written = session.prompts
+        return _changed_frames(before, session.prompts), problems
+
+    def write_prompts(self) -> None:
+        """Make the prompt layers show the session's prompts."""
+        session = self.keeper.session
+        assert session is not None
+        self.prompts.write(session.prompts, self.view)
+        self._written = session.prompts
+        self.is_edited = False
+
+    def show_results(self) -> None:
+        """Make the result layer if there is none, and put all layers where the image is."""
+        self.results.ensure(self.volume())
+        self.results.align()
+        self.prompts.align()
+
+    def current_frame(self) -> int:
+        """Return the frame on show (`InputError` if it is not one)."""
+        return current_frame(self.viewer.dims, self.image, self.view)
+
+    def touch(self, frames: Iterable[int]) -> None:
+        """Note that the labels of frames have changed."""
+        shown = None
+        if shows_frames(self.viewer.dims, self.image, self.view):
+            axis = self.view.axis
+            shown = 0 if axis is None else position(self.viewer.dims, self.image, axis)
+        self.results.touch(frames, shown)
+
+    def close(self) -> None:
+        """Let go of the layers, which stay in the viewer."""
+        self.prompts.close()
+
+    def _recipe(self, settings: Settings) -> Recipe:
+        volume = self.volume()
+        axis = self.axis(settings)
+        others = [i for i in range(self.image.ndim) if i != axis][:-2]
+        window: str | tuple[float, float] = settings.window
+        if window == "display":
+            low, high = self.image.contrast_limits
+            window = (float(low), float(high))
+        return Recipe(
+            volume=volume,
+            axis=axis,
+            at=tuple(position(self.viewer.dims, self.image, i) for i in others),
+            model=settings.model,
+            window=window,
+            device=settings.device,
+            channel=settings.channel if self.image.rgb else None,
+        )
+
+    def _show_position(self, session: Session) -> None:
+        view = FrameView.of(session.stack)
+        offset = self.viewer.dims.ndim - self.image.ndim
+        corner = [0] * self.image.ndim
+        for axis, at in view.fixed:
+            corner[axis] = at
+        world = self.image.data_to_world(corner)
+        for axis, _ in view.fixed:
+            self.viewer.dims.set_point(axis + offset, world[axis])
+
+    def _on_edited(self) -> None:
+        self.is_edited = True
+
+
+def _changed_frames(before: PromptSet, after: PromptSet) -> frozenset[int]:
+    if before is after:
+        return frozenset()
+    frames = {*before.frames, *after.frames}
+    return frozenset(f for f in frames if _on(before, f) != _on(after, f))
+
+
+def _on(prompts: PromptSet, frame: int) -> list[tuple[int, Any]]:
+    return [(o.id, o.on(frame)) for o in prompts.objects if o.on(frame)]

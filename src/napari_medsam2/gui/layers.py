@@ -1,0 +1,214 @@
+"""The layers that the widget makes: boxes, points and labels that lie exactly on their image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from napari.layers import Image, Labels, Points, Shapes
+from napari.utils.colormaps import CyclicLabelColormap
+
+from napari_medsam2.errors import InputError
+from napari_medsam2.volume import Volume
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from numpy.typing import NDArray
+
+__all__ = [
+    "METADATA_KEY",
+    "PALETTE",
+    "add_behind_selection",
+    "align",
+    "boxes_name",
+    "existing",
+    "full_resolution",
+    "is_same",
+    "label_colormap",
+    "labels_name",
+    "new_boxes",
+    "new_labels",
+    "new_points",
+    "placement",
+    "points_name",
+    "volume_of",
+]
+
+# Where our reader leaves the volume of a layer.
+METADATA_KEY = "napari_medsam2"
+
+# Bright, told apart on grey images and with most forms of colour blindness; label 1 first.
+PALETTE = (
+    "#ff9f1c",
+    "#2ec4ff",
+    "#4ce06b",
+    "#ff5fa2",
+    "#ffe14d",
+    "#a97bff",
+    "#ff5a4f",
+    "#1de9c6",
+    "#c6ff4a",
+    "#6f8cff",
+    "#ff8f6b",
+    "#e17bff",
+)
+
+_PLACED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+_BOX_LINE = 1.2  # edge width in screen pixels, roughly: napari scales it with the voxel
+
+AnyLayer = TypeVar("AnyLayer")
+
+
+def boxes_name(image: Image) -> str:
+    """Return the name of an image's layer of boxes."""
+    return f"{image.name} boxes"
+
+
+def points_name(image: Image) -> str:
+    """Return the name of an image's layer of points."""
+    return f"{image.name} points"
+
+
+def labels_name(image: Image) -> str:
+    """Return the name of an image's result layer."""
+    return f"{image.name} [MedSAM2]"
+
+
+def full_resolution(image: Image) -> Any:
+    """Return the array of an image layer, of its finest level if it has several."""
+    return image.data[0] if image.multiscale else image.data
+
+
+def volume_of(image: Image) -> Volume:
+    """Return an image layer as a volume.
+
+    A volume that our reader left with the layer serves if it still fits; otherwise axes, spacing
+    and units are those of the layer.
+
+    Raises
+    ------
+    InputError
+        For a layer whose axes cannot be segmented.
+    """
+    data = full_resolution(image)
+    shape = tuple(int(n) for n in data.shape)
+    known = (image.metadata.get(METADATA_KEY) or {}).get("volume")
+    if isinstance(known, Volume) and known.shape == shape:
+        return known
+    n = image.ndim
+    if n > 4 or "c" in image.axis_labels:
+        raise InputError(
+            f"{image.name}: an image of {n} axes {tuple(image.axis_labels)} is too deep; split its "
+            "channels first (right click on the layer > Split Stack)"
+        )
+    named = "".join(image.axis_labels)
+    axes = named if len(named) == n == len(set(named)) and set(named) <= set("tzyx") else "tzyx"[-n:]
+    return Volume(
+        data,
+        axes=axes + "c" * bool(image.rgb),
+        spacing=tuple(float(s) for s in image.scale),
+        units=tuple(_symbol(u) for u in image.units),
+        name=image.name,
+    )
+
+
+def placement(image: Image) -> dict[str, Any]:
+    """Return the transform of an image layer as keyword arguments for another layer."""
+    return {name: getattr(image, name) for name in _PLACED}
+
+
+def align(layer: Labels | Points | Shapes, image: Image) -> None:
+    """Put a layer where its image is, should that have been moved."""
+    for name, value in placement(image).items():
+        if not is_same(getattr(layer, name), value):
+            setattr(layer, name, value)
+
+
+def is_same(a: Any, b: Any) -> bool:
+    """Whether two arrays, transforms or tuples are equal."""
+    a, b = (getattr(v, "affine_matrix", v) for v in (a, b))
+    if isinstance(a, tuple) and not all(isinstance(v, float | int) for v in a):
+        return bool(a == b)
+    return bool(np.array_equal(a, b))
+
+
+def label_colormap() -> CyclicLabelColormap:
+    """Return the colours of object ids: 0 is transparent, 1 the first of `PALETTE`, and around."""
+    rgba = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [1.0] for c in PALETTE]
+    return CyclicLabelColormap(
+        name="MedSAM2", colors=np.array([[0.0] * 4, *rgba], dtype=np.float32)
+    )
+
+
+def new_labels(image: Image, labels: NDArray[Any], volume: Volume) -> Labels:
+    """Make the result layer of an image; it shares the memory of `labels`."""
+    return Labels(
+        labels,
+        name=labels_name(image),
+        colormap=label_colormap(),
+        opacity=0.5,
+        metadata={METADATA_KEY: {"volume": volume}},
+        **placement(image),
+    )
+
+
+def new_boxes(image: Image) -> Shapes:
+    """Make an empty layer for the boxes of an image."""
+    return Shapes(
+        None,
+        ndim=image.ndim,
+        name=boxes_name(image),
+        features=_no_features(),
+        face_color="transparent",
+        edge_width=max(1.0, _BOX_LINE * _shorter_side(image) / 256),
+        opacity=1.0,
+        **placement(image),
+    )
+
+
+def new_points(image: Image) -> Points:
+    """Make an empty layer for the clicks on an image."""
+    return Points(
+        None,
+        ndim=image.ndim,
+        name=points_name(image),
+        features={**_no_features(), "axis": np.array([], dtype=np.int64)},
+        size=max(2.0, _shorter_side(image) / 40),
+        border_color="white",
+        border_width=0.12,
+        **placement(image),
+    )
+
+
+def existing(viewer: ViewerModel, name: str, kind: type[AnyLayer]) -> AnyLayer | None:
+    """Return the viewer's layer of this name and kind, None if there is none."""
+    for layer in viewer.layers:
+        if layer.name == name and isinstance(layer, kind):
+            return layer
+    return None
+
+
+def add_behind_selection(viewer: ViewerModel, layer: Labels | Points | Shapes) -> None:
+    """Add a layer without taking the selection away from where the user works."""
+    selected = viewer.layers.selection
+    before, active = set(selected), selected.active
+    viewer.add_layer(layer)
+    selected.clear()
+    selected.update(before)
+    selected.active = active
+
+
+def _no_features() -> dict[str, NDArray[Any]]:
+    return {
+        "object_id": np.array([], dtype=np.int64),
+        "polarity": np.array([], dtype=object),
+    }
+
+
+def _shorter_side(image: Image) -> int:
+    return min(int(n) for n in full_resolution(image).shape[: image.ndim][-2:])
+
+
+def _symbol(unit: Any) -> str:
+    name = f"{unit:~}" if hasattr(unit, "dimensionality") else str(unit)
+    return {"pixel": "px", "µm": "um", "μm": "um"}.get(name, name)

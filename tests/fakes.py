@@ -1,0 +1,49 @@
+"""A model without a network, for tests of what happens around a model.
+
+It segments what is brighter than 127 inside a box (or around a click), so that the right answer on
+a synthetic image is known without running anything.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from napari_medsam2.errors import PromptError
+from napari_medsam2.models.base import Capabilities, Embedding, FramePrompt, Prediction
+
+
+class BrightModel:
+    """Brightness above 127 inside the boxes; counts what it is asked."""
+
+    name = "bright"
+    key = "bright-1"
+    capabilities = Capabilities()
+
+    def __init__(self) -> None:
+        self.embedded: list[float] = []
+        self.decoded = 0
+        self._images: dict[int, np.ndarray] = {}
+
+    def check(self, prompt: FramePrompt) -> None:
+        if not prompt.boxes:
+            raise PromptError(f"object {prompt.object_id}, frame {prompt.frame}: needs a box")
+
+    def embed(self, frame: np.ndarray) -> Embedding:
+        grey = frame if frame.ndim == 2 else frame.mean(axis=-1)
+        self.embedded.append(float(grey.sum()))
+        features = torch.from_numpy(np.ascontiguousarray(grey, dtype=np.float32))[None]
+        return Embedding(features, grey.shape)
+
+    def decode(self, embedding: Embedding, prompts: list[FramePrompt]) -> list[Prediction]:
+        image = embedding.features[0].numpy()
+        predictions = []
+        for prompt in prompts:
+            self.check(prompt)
+            self.decoded += 1
+            inside = np.zeros(image.shape, dtype=bool)
+            for y0, x0, y1, x1 in prompt.boxes:
+                inside[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = True
+            logits = np.where(inside, (image - 127.0) / 12.8, -10.0).astype(np.float32)
+            predictions.append(Prediction(logits, 0.9))
+        return predictions

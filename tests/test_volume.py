@@ -1,0 +1,195 @@
+"""Volumes: axes, spacing, frames along any axis, and laziness."""
+
+import numpy as np
+import pytest
+
+from napari_medsam2.errors import InputError
+from napari_medsam2.volume import Geometry, Volume
+
+
+class Counting:
+    """An array that records what is read of it and refuses to be read whole."""
+
+    def __init__(self, array):
+        self.array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
+        self.read = 0
+
+    def __getitem__(self, key):
+        part = self.array[key]
+        self.read += part.size
+        return part
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("the whole array was read")
+
+
+def arange(*shape, dtype=np.int32):
+    return np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((40, 50), "yx"),
+        ((7, 40, 50), "zyx"),
+        ((40, 50, 3), "yxc"),
+        ((7, 40, 50, 3), "zyxc"),
+        ((7, 40, 50, 4), "zyxc"),
+        ((2, 7, 40, 50), "tzyx"),
+        ((7, 3, 3), "zyx"),
+    ],
+)
+def test_axes_are_guessed_from_the_shape(shape, axes):
+    assert Volume(np.zeros(shape)).axes == axes
+
+
+def test_frames_along_every_axis_are_the_planes_of_the_array():
+    data = arange(3, 4, 5)
+    volume = Volume(data)
+    np.testing.assert_array_equal(volume.stack(0).frame(2), data[2])
+    np.testing.assert_array_equal(volume.stack(1).frame(3), data[:, 3])
+    np.testing.assert_array_equal(volume.stack("x").frame(4), data[:, :, 4])
+    np.testing.assert_array_equal(volume.stack(-1).frame(0), data[:, :, 0])
+    assert [len(volume.stack(a)) for a in range(3)] == [3, 4, 5]
+    assert volume.stack(1).shape == (3, 5)
+
+
+def test_spacing_follows_the_frame_axis():
+    volume = Volume(arange(3, 4, 5), spacing=(5.0, 0.5, 0.25))
+    assert volume.stack(0).spacing == (5.0, 0.5, 0.25)
+    assert volume.stack(1).spacing == (0.5, 5.0, 0.25)
+    assert volume.stack(2).spacing == (0.25, 5.0, 0.5)
+
+
+def test_colour_frames_keep_three_channels_last():
+    data = arange(2, 6, 7, 4, dtype=np.uint8)
+    volume = Volume(data)
+    frame = volume.stack(0).frame(1)
+    np.testing.assert_array_equal(frame, data[1, :, :, :3])
+    assert volume.label_shape == (2, 6, 7)
+
+
+def test_channels_in_the_middle_are_found_and_moved_last():
+    data = arange(2, 3, 6, 7)
+    volume = Volume(data, axes="zcyx")
+    np.testing.assert_array_equal(
+        volume.stack(0).frame(1), np.moveaxis(data[1], 0, -1)
+    )
+    np.testing.assert_array_equal(volume.stack(0, channel=2).frame(1), data[1, 2])
+    assert volume.label_shape == (2, 6, 7)
+
+
+def test_two_channels_need_a_choice():
+    volume = Volume(arange(2, 2, 6, 7), axes="zcyx")
+    with pytest.raises(InputError, match="has 2 channels; choose one"):
+        volume.stack(0)
+    assert volume.stack(0, channel=1).frame(0).shape == (6, 7)
+    with pytest.raises(InputError, match="no channel 2"):
+        volume.stack(0, channel=2)
+
+
+def test_four_dimensions_need_a_position():
+    data = arange(2, 3, 4, 5)
+    volume = Volume(data)
+    with pytest.raises(InputError, match="fix a position for each of: t"):
+        volume.stack("z")
+    stack = volume.stack("z", at=[1])
+    np.testing.assert_array_equal(stack.frame(2), data[1, 2])
+    along_time = volume.stack("t", at=[2])
+    np.testing.assert_array_equal(along_time.frame(1), data[1, 2])
+    with pytest.raises(InputError, match="position 3 on axis 'z' is outside 0..2"):
+        volume.stack("t", at=[3])
+
+
+@pytest.mark.parametrize(("axis", "at"), [(0, [1]), (1, [1]), (2, [1]), (3, [0])])
+def test_label_frames_share_memory_with_the_labels(axis, at):
+    volume = Volume(arange(2, 3, 4, 5))
+    labels = np.zeros(volume.label_shape, dtype=np.uint16)
+    stack = volume.stack(axis, at=at)
+    view = stack.of_labels(labels)
+    assert view.shape == (len(stack), *stack.shape)
+    view[-1] = 7
+    marked = volume.with_data(labels).stack(axis, at=at)
+    assert (marked.frame(len(stack) - 1) == 7).all()
+    assert np.count_nonzero(labels) == np.prod(stack.shape)
+
+
+def test_a_plane_is_a_stack_of_one_frame():
+    data = arange(4, 5)
+    stack = Volume(data).stack(0)
+    assert len(stack) == 1
+    assert stack.shape == (4, 5)
+    np.testing.assert_array_equal(stack.frame(0), data)
+    labels = np.zeros((4, 5), np.uint16)
+    stack.of_labels(labels)[0, 1, 2] = 3
+    assert labels[1, 2] == 3
+
+
+def test_only_the_frame_asked_for_is_read():
+    data = Counting(arange(50, 20, 30))
+    frame = Volume(data, axes="zyx").stack(0).frame(7)
+    assert frame.shape == (20, 30)
+    assert data.read == 600
+
+
+def test_a_dask_array_is_read_frame_by_frame():
+    da = pytest.importorskip("dask.array")
+    data = arange(4, 5, 6)
+    volume = Volume(da.from_array(data, chunks=(1, 5, 6)))
+    np.testing.assert_array_equal(volume.stack(0).frame(2), data[2])
+
+
+@pytest.mark.parametrize(
+    "dtype", [bool, "u1", "i2", "u2", "i4", "f2", "f4", "f8", ">u2", ">i4", ">f4", ">f8"]
+)
+def test_every_real_dtype_gives_native_frames(dtype):
+    data = (arange(2, 3, 4) % 2).astype(dtype)
+    frame = Volume(data).stack(0).frame(1)
+    assert frame.dtype.isnative
+    np.testing.assert_array_equal(frame, data[1])
+
+
+@pytest.mark.parametrize("dtype", [complex, "U3", object])
+def test_what_is_no_intensity_is_refused(dtype):
+    with pytest.raises(InputError, match="cannot be segmented"):
+        Volume(np.zeros((2, 3, 4), dtype=dtype), name="scan")
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((5,), {}, "has 1 axes"),
+        ((1, 2, 3, 4, 5, 6), {}, "has 6 axes"),
+        ((0, 4, 5), {}, "empty"),
+        ((2, 4, 5), {"axes": "yx"}, "name 2 axes"),
+        ((2, 4, 5), {"axes": "zzx"}, "different letters"),
+        ((2, 4, 5), {"axes": "zqx"}, "different letters"),
+        ((4, 5), {"axes": "yc"}, "at least two axes"),
+        ((2, 4, 5), {"spacing": (1, 2)}, "3 positive numbers"),
+        ((2, 4, 5), {"spacing": (1, 0, 2)}, "3 positive numbers"),
+        ((2, 4, 5), {"spacing": (1, float("nan"), 2)}, "3 positive numbers"),
+        ((2, 4, 5), {"units": ("mm",)}, "3 units"),
+    ],
+)
+def test_what_does_not_fit_is_refused(shape, options, message):
+    with pytest.raises(InputError, match=message):
+        Volume(np.zeros(shape), **options)
+
+
+def test_an_unknown_axis_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"no axis 'q'; its axes are 0 \(z\), 1 \(y\), 2 \(x\)"):
+        Volume(np.zeros((2, 4, 5)), name="scan").stack("q")
+    with pytest.raises(InputError, match="no axis 3"):
+        Volume(np.zeros((2, 4, 5))).stack(3)
+
+
+def test_a_frame_that_is_not_there_is_named():
+    with pytest.raises(InputError, match="scan: there is no frame 2; frames run from 0 to 1"):
+        Volume(np.zeros((2, 4, 5)), name="scan").stack(0).frame(2)
+
+
+def test_geometry_needs_a_square_direction():
+    with pytest.raises(InputError, match="need 9 direction cosines"):
+        Geometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
