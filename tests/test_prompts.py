@@ -40,7 +40,10 @@ def test_a_box_without_an_inside_is_refused(box, message):
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (BoxPrompt(2, (50, 5, 60, 9)), "object 4, frame 2: box .* lies outside the frame of 40 x 50"),
+        (
+            BoxPrompt(2, (50, 5, 60, 9)),
+            "object 4, frame 2: box .* lies outside the frame of 40 x 50",
+        ),
         (BoxPrompt(2, (-9, 5, -3, 9)), "lies outside"),
         (BoxPrompt(2, (39, 5, 60, 9)), "leaves 1 x 4 pixels inside"),
         (BoxPrompt(7, (5, 5, 9, 9)), "object 4, frame 7: the image has frames 0 to 4"),

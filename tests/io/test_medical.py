@@ -238,6 +238,13 @@ def test_labels_of_a_time_series(tmp_path: Path) -> None:
     assert written.header.get_zooms() == (2, 2, 3, 0.5)
 
 
+def test_micrometres_are_written_as_millimetres(tmp_path: Path) -> None:
+    volume = Volume(np.zeros((3, 4, 5)), "zyx", (2.0, 0.5, 0.25), ("um", "um", "um"))
+    for suffix in (".nii.gz", ".nrrd", ".mha"):
+        path = write_labels(tmp_path / f"a{suffix}", np.ones((3, 4, 5), np.uint8), volume)
+        np.testing.assert_allclose(read(path).spacing, (2e-3, 5e-4, 2.5e-4), rtol=1e-6)
+
+
 def test_labels_of_a_colour_volume_have_no_colour(tmp_path: Path) -> None:
     volume = Volume(np.zeros((4, 6, 7, 3), np.uint8), axes="tyxc", spacing=(0.04, 1, 1))
     path = write_labels(tmp_path / "labels.nii.gz", np.ones((4, 6, 7), bool), volume)

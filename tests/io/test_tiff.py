@@ -38,7 +38,11 @@ def test_imagej_hyperstack(tmp_path: Path) -> None:
 
 def test_imagej_without_unit_states_no_spacing(tmp_path: Path) -> None:
     tifffile.imwrite(
-        tmp_path / "a.tif", np.zeros((7, 4, 5), np.uint8), imagej=True, resolution=(72, 72)
+        tmp_path / "a.tif",
+        np.zeros((7, 4, 5), np.uint8),
+        imagej=True,
+        resolution=(72, 72),
+        metadata={"axes": "ZYX"},
     )
     assert read(tmp_path / "a.tif").units == ("px", "px", "px")
 

@@ -84,7 +84,7 @@ def test_masks_come_back_at_the_size_of_the_frame(fp32):
 
 
 def test_colour_frames_are_taken_as_they_are(fp32):
-    image, disc, box = scene()
+    image, _, box = scene()
     colour = np.repeat(image[..., None], 3, axis=-1)
     prompt = [FramePrompt(1, 0, boxes=(box,))]
     grey = fp32.decode(fp32.embed(image), prompt)[0].logits
@@ -95,8 +95,12 @@ def test_several_objects_and_boxes_are_answered_in_order(fp32):
     image, _, box = scene()
     small = (10, 10, 40, 40)
     embedding = fp32.embed(image)
-    alone = [fp32.decode(embedding, [FramePrompt(1, 0, boxes=(b,))])[0].logits for b in (box, small)]
-    both = fp32.decode(embedding, [FramePrompt(i, 0, boxes=(b,)) for i, b in ((1, box), (2, small))])
+    alone = [
+        fp32.decode(embedding, [FramePrompt(1, 0, boxes=(b,))])[0].logits for b in (box, small)
+    ]
+    both = fp32.decode(
+        embedding, [FramePrompt(i, 0, boxes=(b,)) for i, b in ((1, box), (2, small))]
+    )
     for one, other in zip(alone, both, strict=True):
         np.testing.assert_allclose(one, other.logits, atol=1e-3)
     (united,) = fp32.decode(embedding, [FramePrompt(1, 0, boxes=(box, small))])
@@ -137,8 +141,14 @@ def test_a_constant_frame_is_black_and_segments_without_error(fp32):
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (FramePrompt(3, 7, points=((4, 5),), labels=(1,)), "object 3, frame 7: LiteMedSAM needs a box"),
-        (FramePrompt(3, 7, mask=np.ones((9, 9), bool)), "object 3, frame 7: .* cannot follow a mask"),
+        (
+            FramePrompt(3, 7, points=((4, 5),), labels=(1,)),
+            "object 3, frame 7: LiteMedSAM needs a box",
+        ),
+        (
+            FramePrompt(3, 7, mask=np.ones((9, 9), bool)),
+            "object 3, frame 7: .* cannot follow a mask",
+        ),
     ],
 )
 def test_prompts_it_cannot_honour_are_refused_by_name(fp32, prompt, message):
@@ -157,7 +167,7 @@ def test_another_image_size_or_precision_is_refused():
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="other.pth is a checkpoint of another architecture"):
+    with pytest.raises(CheckpointError, match=r"other\.pth is a checkpoint of another architecture"):
         models.build("litemedsam", checkpoint=tmp_path / "other.pth")
 
 

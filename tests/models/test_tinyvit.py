@@ -132,7 +132,7 @@ def test_wrong_image_size_is_named(net: Any) -> None:
         fast_encoder(net.image_encoder, CPU, "fp32")(torch.zeros(1, 3, 128, 256))
 
 
-def test_best_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_best_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     for probe in probes:
         monkeypatch.setattr(torch.cpu, probe, lambda: False, raising=False)
@@ -143,11 +143,4 @@ def test_best_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delattr(torch.cpu, probe)  # as in builds for other processors
     assert best_precision(CPU) == "fp32"
     assert best_precision(torch.device("mps")) == "fp32"
-
-
-@pytest.mark.parametrize(("major", "expected"), [(7, "fp16"), (8, "bf16"), (9, "bf16")])
-def test_best_precision_follows_the_graphics_card(
-    monkeypatch: pytest.MonkeyPatch, major: int, expected: str
-) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (major, 0))
-    assert best_precision(torch.device("cuda")) == expected
+    assert best_precision(torch.device("cuda")) == "fp16"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from tests.fakes import BrightModel
 
-from fakes import BrightModel
 from napari_medsam2.errors import InputError
 from napari_medsam2.models.base import Embedding
 from napari_medsam2.tracking.embeddings import EmbeddingCache, FrameEncoder

@@ -5,8 +5,8 @@ A model without a network (`fakes.BrightModel`) makes the right answer known.
 
 import numpy as np
 import pytest
+from tests.fakes import BrightModel
 
-from fakes import BrightModel
 from napari_medsam2.errors import InputError, PromptError
 from napari_medsam2.prompts import BoxPrompt, PromptSet
 from napari_medsam2.tracking.embeddings import EmbeddingCache, FrameEncoder
@@ -99,8 +99,7 @@ def test_a_frame_is_stated_once_per_object():
     for direction in ("both", "forward", "backward"):
         propagation = Propagation(encoder(bright_block()), prompts, direction)
         stated = [(u.object_id, u.frame) for updates in propagation for u in updates]
-        first = [pair for pair in dict.fromkeys(stated)]
-        assert len(first) == propagation.total
+        assert len(stated) == len(set(stated)) == propagation.total
 
 
 def test_every_frame_is_embedded_once_for_all_objects():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from psygnal import Signal
+
 from napari_medsam2.errors import PromptError
 from napari_medsam2.prompts import PromptSet
 from .adapters import FrameView
@@ -41,6 +43,9 @@ class Desk:
         Builds a session.
     """
 
+    # A layer of ours was made.
+    created = Signal(object)
+
     def __init__(
         self, viewer: ViewerModel, image: Image, shelf: ModelShelf, make: Callable[..., Session]
     ) -> None:
@@ -55,6 +60,8 @@ class Desk:
         self._axis: int | None = None
         self._written = PromptSet()
         self.prompts.edited.connect(self._on_edited)
+        self.prompts.created.connect(self.created.emit)
+        self.results.created.connect(self.created.emit)
 
     @property
     def session(self) -> Session | None:
@@ -147,13 +154,20 @@ class Desk:
         """Return the frame on show (`InputError` if it is not one)."""
         return current_frame(self.viewer.dims, self.image, self.view)
 
+    def shown_frame(self) -> int | None:
+        """Return the frame on show, None if the view cuts across frames."""
+        view = self.view
+        if not shows_frames(self.viewer.dims, self.image, view):
+            return None
+        return 0 if view.axis is None else position(self.viewer.dims, self.image, view.axis)
+
     def touch(self, frames: Iterable[int]) -> None:
         """Note that the labels of frames have changed."""
-        shown = None
-        if shows_frames(self.viewer.dims, self.image, self.view):
-            axis = self.view.axis
-            shown = 0 if axis is None else position(self.viewer.dims, self.image, axis)
-        self.results.touch(frames, shown)
+        self.results.touch(frames, self.shown_frame())
+
+    def touch_all(self) -> None:
+        """Note that labels may have changed anywhere."""
+        self.results.touch((), None)
 
     def close(self) -> None:
         """Let go of the layers, which stay in the viewer."""
@@ -165,8 +179,8 @@ class Desk:
         others = [i for i in range(self.image.ndim) if i != axis][:-2]
         window: str | tuple[float, float] = settings.window
         if window == "display":
-            low, high = self.image.contrast_limits
-            window = (float(low), float(high))
+            limits = None if self.image.rgb else self.image.contrast_limits
+            window = (float(limits[0]), float(limits[1])) if limits is not None else "auto"
         return Recipe(
             volume=volume,
             axis=axis,

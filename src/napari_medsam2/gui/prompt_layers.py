@@ -58,6 +58,8 @@ class PromptLayers:
 
     # A person (or a script) changed a layer; never emitted by `write`.
     edited = Signal()
+    # A shape or point is about to be added.
+    begun = Signal()
     # A layer was made.
     created = Signal(object)
 
@@ -216,6 +218,8 @@ class PromptLayers:
         action = str(getattr(event.action, "value", event.action))
         # A press begins a shape that is whole at the release only.
         self.is_drawing = action in ("adding", "changing")
+        if action == "adding" and not self._writing:
+            self.begun.emit()
         if not self.is_drawing:
             self._on_features()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
+from psygnal import Signal
 
 from .layers import add_behind_selection, align, existing, labels_name, new_labels
 
@@ -37,6 +38,9 @@ class ResultLayer:
     viewer : ViewerModel
     image : Image
     """
+
+    # The layer was made.
+    created = Signal(object)
 
     def __init__(self, viewer: ViewerModel, image: Image) -> None:
         self.viewer = viewer
@@ -69,6 +73,7 @@ class ResultLayer:
             layers = self.viewer.layers
             layers.move(layers.index(layer), layers.index(self.image) + 1)
             self.layer = layer
+            self.created.emit(layer)
         return self.layer
 
     def replace(self, array: NDArray[Any]) -> None:

@@ -78,6 +78,15 @@ class Outcome:
     progress: Progress
     seconds: float
 
+    def __str__(self) -> str:
+        """Return it in words, for runs."""
+        if self.kind == "segment":
+            return f"Segmented the slice in {self.seconds:.1f} s"
+        done, total = self.progress.done, self.progress.total
+        if self.cancelled:
+            return f"Stopped after {done} of {total} slices; what is done stays (Ctrl+Z undoes)"
+        return f"Propagated through {done} slices in {self.seconds:.0f} s"
+
 
 @dataclass(frozen=True)
 class _Ready:

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["itk", "read_itk", "write_itk"]
 
 _AXES = {2: "yx", 3: "zyx", 4: "tzyx"}
+# What these formats measure in: millimetres and seconds.
+_FACTORS = {
+    "nm": 1e-6,
+    "angstrom": 1e-7,
+    "um": 1e-3,
+    "cm": 10.0,
+    "m": 1e3,
+    "ms": 1e-3,
+    "min": 60.0,
+    "hour": 3600.0,
+    "day": 86_400.0,
+}
 _FLOAT_NIFTI_TYPES = {16, 64, 1536}
 
 
@@ -81,7 +93,8 @@ def write_itk(path: Path, labels: NDArray[Any], volume: Volume | None) -> None:
     image = sitk.GetImageFromArray(labels, isVector=False)
     if volume is not None:
         dimension = labels.ndim
-        image.SetSpacing(tuple(reversed(volume.spacing)))
+        steps = zip(volume.spacing, volume.units, strict=True)
+        image.SetSpacing([s * _FACTORS.get(u, 1.0) for s, u in steps][::-1])
         if volume.geometry is not None:
             origin, direction = _fitted(volume.geometry, dimension)
             image.SetOrigin(origin)

@@ -5,7 +5,6 @@ Importing this package does not load torch.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from napari_medsam2.errors import InputError, ModelError
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from .device import Device
 
 __all__ = ["DEFAULT_MODEL", "PRECISIONS", "ModelCard", "build", "get", "list", "names"]
-
-# Read by OpenMP when torch loads: threads that wait by spinning steal the cores that other
-# programs (napari's own window among them) are working on. Does nothing where it is set already.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -63,7 +58,9 @@ def build(
         For an unknown precision or an image size that the model cannot take.
     """
     from .device import choose_device
+    from .runtime import prepare
 
+    prepare()
     card = get(name)
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}; use {', '.join(PRECISIONS)}")

@@ -49,6 +49,9 @@ def choose_device(wanted: str = "auto") -> Device:
     DeviceError
         If the device that was asked for is unknown or not there.
     """
+    from .runtime import prepare
+
+    prepare()
     import torch
 
     if wanted == "auto":

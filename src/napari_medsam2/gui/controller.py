@@ -1,0 +1,455 @@
+"""What the widget does, without a widget; also the handle for scripts."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from napari_medsam2.errors import InputError, MedSAM2Error
+from napari_medsam2.session import Session
+from . import files, notify
+from .bench import Bench
+from .objects import ObjectInfo, free_id, list_objects
+from .runner import Runner
+from .tools import Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+
+    from napari_medsam2.session import Run
+    from napari_medsam2.tracking.tracker import Direction
+    from .runner import Kind, Outcome
+
+__all__ = ["Controller"]
+
+_DEBOUNCE = 0.15  # seconds that a layer must rest before its prompts are read
+
+
+class Controller:
+    """Segment the images of a viewer.
+
+    Requests return at once; the work happens in a thread. Whoever shows the controller calls `poll`
+    some twenty times a second while `is_awake`; `woken` says when to begin. Scripts call `wait`.
+    What goes wrong becomes a napari notification, and `last_error` until the next request.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    make_session : callable
+        Builds sessions; for tests.
+
+    Attributes
+    ----------
+    bench : Bench
+        The image and the settings in use.
+    tools : Tools
+        The object in use and how it is drawn.
+    segment_while_drawing : bool
+        Whether a slice is segmented as soon as a prompt is drawn on it.
+    last_error : MedSAM2Error or None
+    """
+
+    # "idle", "loading", "running" or "stopping".
+    state_changed = Signal(str)
+    # A Progress.
+    progressed = Signal(object)
+    # One line on what has happened; one on model, device and window.
+    message = Signal(str)
+    ready = Signal(str)
+    # Objects, prompts, history, image or settings are not what they were.
+    changed = Signal()
+    # Polling is needed.
+    woken = Signal()
+
+    def __init__(
+        self, viewer: ViewerModel, make_session: Callable[..., Session] = Session
+    ) -> None:
+        self.viewer = viewer
+        self.segment_while_drawing = True
+        self.last_error: MedSAM2Error | None = None
+        # Called by `wait` between polls, to keep a window alive.
+        self.pump: Callable[[], None] | None = None
+        self.bench = Bench(viewer, make_session)
+        self.tools = Tools(self.bench)
+        self._runner = Runner()
+        self._next: Callable[[], Any] | None = None
+        self._edited_at = 0.0
+        self._is_closed = False
+        self._runner.state_changed.connect(self.state_changed.emit)
+        self._runner.progressed.connect(self.progressed.emit)
+        self._runner.ready.connect(self.ready.emit)
+        self._runner.applied.connect(self._on_applied)
+        self.bench.leaving.connect(self._on_leaving)
+        self.bench.changed.connect(self._on_bench)
+        self.bench.edited.connect(self._on_edited)
+        self.bench.begun.connect(self._on_begun)
+        self.tools.changed.connect(self.changed.emit)
+        self.tools.apply()
+
+    @property
+    def session(self) -> Session:
+        """The session of the image, for the present settings and view.
+
+        Prompts that a script gives to it appear in the layers with the next request.
+
+        Raises
+        ------
+        InputError
+            If there is no image, or it cannot be segmented.
+        """
+        desk = self.bench.require_desk()
+        if desk.session is not None and self._runner.is_busy:
+            return desk.session
+        return desk.open(self.bench.settings)
+
+    @property
+    def state(self) -> str:
+        """The state: "idle", "loading", "running" or "stopping"."""
+        return self._runner.state
+
+    # Objects
+
+    @property
+    def objects(self) -> list[ObjectInfo]:
+        """The objects of the image, with the one that is drawn now."""
+        desk = self.bench.desk
+        if desk is None:
+            return []
+        return list_objects(desk.session, self.tools.object_id, desk.prompts.colour)
+
+    def new_object(self) -> int:
+        """Select the next id that has neither prompts nor labels, and return it."""
+        self._read_prompts()
+        desk = self.bench.desk
+        layer = None if desk is None else desk.results.layer
+        self.tools.select(free_id(None if desk is None else desk.session, layer))
+        self.message.emit(f"Object {self.tools.object_id}: draw a box around it")
+        return self.tools.object_id
+
+    def use_box_tool(self) -> bool:
+        """Get ready to draw boxes around the object in use."""
+        return self._guarded(self.tools.use_box)
+
+    def use_point_tool(self) -> bool:
+        """Get ready to click on the object in use, or beside it."""
+        return self._guarded(self.tools.use_points)
+
+    def rename_object(self, object_id: int, name: str) -> bool:
+        """Give an object a name."""
+        return self._guarded(lambda: self._change(lambda s: s.rename_object(object_id, name)))
+
+    def remove_object(self, object_id: int) -> bool:
+        """Remove an object with its prompts and labels; undo brings it back."""
+
+        def remove() -> None:
+            session = self._session_in_line()
+            if object_id in session.prompts or object_id in session.scores:
+                self._change(lambda s: s.remove_object(object_id))
+            left = [o.id for o in self.objects if o.id != object_id]
+            if object_id == self.tools.object_id:
+                self.tools.select(left[-1] if left else 1)
+
+        return self._when_idle(remove, stop=True)
+
+    # Work
+
+    def segment_slice(
+        self, frame: int | None = None, object_ids: Iterable[int] | None = None
+    ) -> bool:
+        """Segment the objects that have prompts on a frame, the one on show by default.
+
+        An older request of this kind is dropped.
+
+        Returns
+        -------
+        bool
+            False if it could not begin; `last_error` and a notification say why.
+        """
+
+        def begin() -> None:
+            session = self._session_in_line()
+            at = self.bench.require_desk().current_frame() if frame is None else frame
+            self._start("segment", session, session.start_segment(at, object_ids), 1)
+
+        return self._unless_propagating(begin)
+
+    def propagate(
+        self,
+        direction: Direction = "both",
+        start: int | None = None,
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> bool:
+        """Carry objects along the axis, as `Session.propagate` does.
+
+        Returns
+        -------
+        bool
+            False if it could not begin; `last_error` and a notification say why.
+        """
+        wanted = None if object_ids is None else tuple(object_ids)
+
+        def begin() -> None:
+            session = self._session_in_line()
+            ids = session.prompts.prompted_ids if wanted is None else wanted
+            run = session.start_propagation(direction, start, stop, wanted)
+            self._start("propagate", session, run, len(set(ids)))
+
+        return self._unless_propagating(begin)
+
+    def cancel(self) -> None:
+        """Stop after the frame that is being computed; what is done stays."""
+        self._next = None
+        self._runner.cancel()
+
+    def undo(self) -> bool:
+        """Take back the last step, prompts and masks together; stops a run first."""
+        return self._when_idle(lambda: self._travel("undo"), stop=True)
+
+    def redo(self) -> bool:
+        """Bring back the step that was undone last."""
+        return self._when_idle(lambda: self._travel("redo"), stop=True)
+
+    # Files
+
+    def save_labels(self, path: str | Path) -> bool:
+        """Write the labels to a file, in the thread; an older file is replaced."""
+        return self._when_idle(lambda: self._save(path, files.save_labels))
+
+    def save_session(self, path: str | Path) -> bool:
+        """Write prompts, settings, scores and labels to a session file, in the thread."""
+        return self._when_idle(lambda: self._save(path, files.save_session))
+
+    def open_session(self, path: str | Path) -> bool:
+        """Open a session file on the image in use, or with its own image if there is none."""
+
+        def begin() -> None:
+            volume = None if self.bench.desk is None else self.bench.desk.volume()
+            device = self.bench.settings.device
+            self._runner.start_task(
+                lambda: files.open_session(path, volume, device), self._on_opened
+            )
+            self.woken.emit()
+
+        return self._when_idle(begin)
+
+    # Time
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether `poll` has anything to do, now or soon."""
+        desk = self.bench.desk
+        if self._runner.is_busy:
+            return True
+        return desk is not None and (
+            (desk.is_edited and not desk.prompts.is_drawing) or desk.results.is_stale
+        )
+
+    def poll(self, wait: float = 0.0) -> bool:
+        """Take in results, read edited prompts, refresh the screen; some milliseconds at most.
+
+        Parameters
+        ----------
+        wait : float
+            Seconds to wait for the thread if there is nothing to take in.
+
+        Returns
+        -------
+        bool
+            Whether to call again soon.
+        """
+        self._runner.poll(wait)
+        desk = self.bench.desk
+        if desk is not None and desk.is_edited and not desk.prompts.is_drawing:
+            if time.monotonic() - self._edited_at > _DEBOUNCE:
+                self._guarded(self._preview)
+        if desk is not None:
+            desk.results.refresh()
+        return self.is_awake
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all is done; the window stays alive meanwhile.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds; None waits for ever.
+
+        Returns
+        -------
+        bool
+            False if time ran out.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.poll(wait=0.02):
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            if self.pump is not None:
+                self.pump()
+            if not self._runner.is_busy:
+                time.sleep(0.005)
+        return True
+
+    def close(self) -> None:
+        """Stop what runs and let go of the viewer; layers stay."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._next = None
+            self._runner.close()
+            self.bench.close()
+
+    # Inside
+
+    def _guarded(self, action: Callable[[], Any]) -> bool:
+        """Do something; an error becomes a notification."""
+        self.last_error = None
+        try:
+            action()
+        except MedSAM2Error as error:
+            self._fail(error)
+        return self.last_error is None
+
+    def _fail(self, error: MedSAM2Error) -> None:
+        self.last_error = error
+        self.message.emit(str(error))
+        notify.report(error)
+
+    def _when_idle(self, action: Callable[[], Any], *, stop: bool = False) -> bool:
+        """Do something now, or once the present run has ended; the newest request counts."""
+        if self._is_closed:
+            return False
+        if not self._runner.is_busy:
+            return self._guarded(action)
+        self._next = lambda: self._guarded(action)
+        if stop:
+            self._runner.cancel()
+        return True
+
+    def _unless_propagating(self, action: Callable[[], Any]) -> bool:
+        if self._runner.kind == "propagate":
+
+            def refuse() -> None:
+                raise InputError("a propagation is running: let it finish or stop it first (Esc)")
+
+            return self._guarded(refuse)
+        return self._when_idle(action, stop=True)
+
+    def _session_in_line(self) -> Session:
+        """Return the session, with the prompts that the layers show and the reverse."""
+        session = self.session
+        self._read_prompts()
+        return session
+
+    def _read_prompts(self) -> frozenset[int]:
+        """Take in what was drawn; return the frames on which it differs."""
+        desk = self.bench.desk
+        if desk is None or (desk.session is None and not desk.is_edited):
+            return frozenset()
+        _ = self.session
+        frames, problems = desk.read_prompts()
+        for problem in problems:
+            notify.warn(problem)
+        if frames:
+            self.changed.emit()
+        return frames
+
+    def _preview(self) -> None:
+        frames = self._read_prompts()
+        desk = self.bench.desk
+        assert desk is not None and desk.session is not None
+        prompted = frames & set(desk.session.prompts.frames)
+        if not prompted or not self.segment_while_drawing:
+            return
+        shown = desk.shown_frame()
+        frame = shown if shown in prompted else min(prompted)
+        if self._runner.kind == "propagate":
+            self._when_idle(lambda: self.segment_slice(frame))
+        else:
+            self.segment_slice(frame)
+
+    def _start(self, kind: Kind, session: Session, run: Run, n_objects: int) -> None:
+        self.bench.require_desk().show_results()
+        self.tools.apply()
+        self.message.emit(f"Loading {session.model_name}…" if session._model is None else "Working…")
+        self._runner.start_run(kind, session, run, n_objects, self._on_ended)
+        self.woken.emit()
+
+    def _change(self, edit: Callable[[Session], Any]) -> None:
+        session = self._session_in_line()
+        edit(session)
+        self._show_all()
+
+    def _travel(self, way: str) -> None:
+        session = self._session_in_line()
+        text = session.undo_text if way == "undo" else session.redo_text
+        moved = session.undo() if way == "undo" else session.redo()
+        self._show_all()
+        done = "Undone" if way == "undo" else "Redone"
+        self.message.emit(f"{done}: {text}" if moved else f"Nothing to {way}")
+
+    def _show_all(self) -> None:
+        """Show prompts and labels after a step that may have changed them everywhere."""
+        desk = self.bench.require_desk()
+        desk.write_prompts()
+        desk.touch_all()
+        desk.results.refresh(now=True)
+        self.changed.emit()
+
+    def _save(self, path: str | Path, save: Callable[[Session, str | Path], Path]) -> None:
+        session = self._session_in_line()
+        self._runner.start_task(lambda: save(session, path), self._on_saved)
+        self.woken.emit()
+
+    # Events
+
+    def _on_ended(self, outcome: Outcome) -> None:
+        desk = self.bench.desk
+        if desk is not None:
+            desk.keeper.shelve()
+            desk.results.refresh(now=True)
+        self._conclude(outcome, str(outcome))
+
+    def _on_saved(self, outcome: Outcome) -> None:
+        self._conclude(outcome, f"Saved {outcome.value}")
+
+    def _on_opened(self, outcome: Outcome) -> None:
+        if outcome.error is None:
+            self._guarded(lambda: self.bench.adopt(outcome.value))
+            self.tools.select(min(self.session.prompts.ids, default=1))
+            self._guarded(self._show_all)
+        self._conclude(outcome, "Opened the session")
+
+    def _conclude(self, outcome: Outcome, text: str) -> None:
+        if outcome.error is not None:
+            self._fail(outcome.error)
+        elif self.last_error is None:
+            self.message.emit(text)
+        self.changed.emit()
+        following, self._next = self._next, None
+        if following is not None:
+            following()
+
+    def _on_applied(self, frames: frozenset[int]) -> None:
+        if self.bench.desk is not None:
+            self.bench.desk.touch(frames)
+
+    def _on_leaving(self) -> None:
+        self._next = None
+        self._runner.abandon()
+
+    def _on_bench(self) -> None:
+        self.tools.apply()
+        self.changed.emit()
+
+    def _on_edited(self) -> None:
+        self._edited_at = time.monotonic()
+        self.woken.emit()
+
+    def _on_begun(self) -> None:
+        # So that what is drawn now is told from what was there before, also after a change of axis.
+        self._guarded(lambda: self.session)
