@@ -72,20 +72,21 @@ def test_colour_frames_keep_three_channels_last():
 
 
 def test_channels_in_the_middle_are_found_and_moved_last():
-    data = arange(2, 3, 6, 7)
+    data = arange(2, 3, 6, 7, dtype=np.uint8)
     volume = Volume(data, axes="zcyx")
     np.testing.assert_array_equal(volume.stack(0).frame(1), np.moveaxis(data[1], 0, -1))
     np.testing.assert_array_equal(volume.stack(0, channel=2).frame(1), data[1, 2])
     assert volume.label_shape == (2, 6, 7)
 
 
-def test_two_channels_need_a_choice():
-    volume = Volume(arange(2, 2, 6, 7), axes="zcyx")
-    with pytest.raises(InputError, match="has 2 channels; choose one"):
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_channels_of_a_microscope_need_a_choice(n):
+    volume = Volume(arange(2, n, 6, 7), axes="zcyx")
+    with pytest.raises(InputError, match=f"has {n} channels; choose one"):
         volume.stack(0)
     assert volume.stack(0, channel=1).frame(0).shape == (6, 7)
-    with pytest.raises(InputError, match="no channel 2"):
-        volume.stack(0, channel=2)
+    with pytest.raises(InputError, match=f"no channel {n}"):
+        volume.stack(0, channel=n)
 
 
 def test_four_dimensions_need_a_position():

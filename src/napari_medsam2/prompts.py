@@ -362,7 +362,9 @@ def check_prompt(
         if min(inside) <= 0:
             raise PromptError(f"{where}: {box} lies outside the frame of {size}")
         if min(inside) < min(_MIN_BOX_SIDE, height, width):
-            raise PromptError(f"{where}: {box} leaves {inside[0]:g} x {inside[1]:g} pixels inside the frame")
+            raise PromptError(
+                f"{where}: {box} leaves {inside[0]:g} x {inside[1]:g} pixels inside the frame"
+            )
     elif isinstance(prompt, PointPrompt):
         for y, x in prompt.points:
             if not _inside(y, x, shape):

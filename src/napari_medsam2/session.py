@@ -9,22 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError, PromptError
-from .history import History, RunRecord, Step
+from .history import RunRecord, Step
 from .labels import LabelStore
-from .prompts import (
-    BoxPrompt,
-    MaskPrompt,
-    PointPrompt,
-    PolygonPrompt,
-    Prompt,
-    PromptSet,
-    ScribblePrompt,
-    check_object_id,
-    check_prompt,
-)
+from .prompt_editor import PromptEditor
+from .prompts import Prompt, PromptSet, check_object_id
 from .tracking.embeddings import DEFAULT_CACHE_MB, EmbeddingCache, FrameEncoder
-from .tracking.runs import Run
-from .tracking.tracker import Propagation, segment_frame
+from .tracking.runs import Run, compute, count, replay
 from .volume import Volume
 from .windows import resolve_window
 
@@ -43,7 +33,7 @@ __all__ = ["Run", "Session", "segment"]
 MEMORY_BANKS = ("sam2",)
 
 
-class Session:
+class Session(PromptEditor):
     """Segment the objects of one image, correct them, undo, and save.
 
     Nothing heavy happens on construction: the model is loaded and the window measured when the
@@ -116,7 +106,7 @@ class Session:
         if memory not in MEMORY_BANKS:
             raise InputError(f"unknown memory {memory!r}; use {', '.join(MEMORY_BANKS)}")
         self.volume = volume
-        self.stack = volume.stack(axis, at, channel)
+        super().__init__(volume.stack(axis, at, channel))
         self.model_name = models.get(model).name
         self.settings: dict[str, Any] = {
             "model": self.model_name,
@@ -133,8 +123,6 @@ class Session:
         self.cache = EmbeddingCache(DEFAULT_CACHE_MB if cache is None else cache)
         self._labels = _label_array(volume, labels)
         self._store = LabelStore(self.stack.of_labels(self._labels))
-        self._prompts = PromptSet()
-        self._history = History()
         self._earlier_runs: tuple[RunRecord, ...] = ()
         self._run: Run | None = None
         self._model: Segmenter | None = None
@@ -149,11 +137,6 @@ class Session:
     def scores(self) -> dict[int, NDArray[np.float64]]:
         """Confidence in [0, 1] per object and frame, nan where the object was not segmented."""
         return self._store.scores
-
-    @property
-    def prompts(self) -> PromptSet:
-        """The prompts of all objects; immutable."""
-        return self._prompts
 
     @property
     def model(self) -> Segmenter:
@@ -185,100 +168,6 @@ class Session:
     def encoder(self) -> FrameEncoder:
         """What embeds the frames of this session, through its cache."""
         return FrameEncoder(self.stack, self.window, self.model, self.cache)
-
-    # Prompts
-
-    def add_box(
-        self, frame: int, box: Sequence[float], object_id: int = 1, *, name: str | None = None
-    ) -> None:
-        """Draw a box around an object.
-
-        Parameters
-        ----------
-        frame : int
-        box : (y0, x0, y1, x1)
-            Half-open, in pixels.
-        object_id : int
-            The label value, 1 to 65535.
-        name : str, optional
-            A name for the object.
-
-        Raises
-        ------
-        PromptError
-            For a box that is inverted, less than two pixels wide, or outside the image.
-        """
-        self._add(object_id, BoxPrompt(frame, tuple(box)), name)  # type: ignore[arg-type]
-
-    def add_points(
-        self,
-        frame: int,
-        points: Iterable[Sequence[float]],
-        labels: Sequence[int] | None = None,
-        object_id: int = 1,
-        *,
-        name: str | None = None,
-    ) -> None:
-        """Click on an object (label 1) or beside it (label 0).
-
-        Parameters
-        ----------
-        frame : int
-        points : iterable of (y, x)
-        labels : sequence of int, optional
-            One a point; all positive by default.
-        object_id : int
-        name : str, optional
-        """
-        pairs = tuple((p[0], p[1]) for p in points)
-        self._add(object_id, PointPrompt(frame, pairs, tuple(labels or (1,) * len(pairs))), name)
-
-    def add_polygon(
-        self,
-        frame: int,
-        vertices: Iterable[Sequence[float]],
-        object_id: int = 1,
-        *,
-        name: str | None = None,
-    ) -> None:
-        """Draw an outline of (y, x) vertices, whose inside is taken as the mask."""
-        self._add(object_id, PolygonPrompt(frame, tuple((v[0], v[1]) for v in vertices)), name)
-
-    def add_scribble(
-        self,
-        frame: int,
-        path: Iterable[Sequence[float]],
-        label: int = 1,
-        object_id: int = 1,
-        *,
-        name: str | None = None,
-    ) -> None:
-        """Draw a stroke of (y, x) points inside (1) or outside (0) the object."""
-        stroke = ScribblePrompt(frame, tuple((p[0], p[1]) for p in path), label)
-        self._add(object_id, stroke, name)
-
-    def add_mask(
-        self, frame: int, mask: NDArray[Any], object_id: int = 1, *, name: str | None = None
-    ) -> None:
-        """Give the object's mask (y, x) on a frame; nonzero is inside."""
-        self._add(object_id, MaskPrompt(frame, np.asarray(mask) != 0), name)
-
-    def set_prompts(self, prompts: PromptSet, text: str = "edit prompts") -> None:
-        """Replace all prompts, as one undoable step; nothing changes if one does not fit."""
-        prompts.check(len(self.stack), self.stack.shape)
-        if prompts != self._prompts:
-            self._history.push(Step(text, self._prompts, prompts))
-            self._prompts = prompts
-
-    def rename_object(self, object_id: int, name: str) -> None:
-        """Give an object a name."""
-        self.set_prompts(self._prompts.add(object_id, name=name), f"rename object {object_id}")
-
-    def clear_prompts(self, object_id: int | None = None, frame: int | None = None) -> None:
-        """Take away the prompts of an object, of a frame, of both, or all; labels stay."""
-        if frame is not None:
-            self.stack.check_frame(frame)
-        self.set_prompts(self._prompts.clear(object_id, frame), "clear prompts")
 
     def remove_object(self, object_id: int) -> None:
         """Remove an object: its prompts, its labels on every frame, its scores."""
@@ -482,25 +371,10 @@ class Session:
         """
         fresh = np.zeros_like(self._labels)
         store = LabelStore(self.stack.of_labels(fresh))
-        for record in self.runs if runs is None else runs:
-            if record.kind == "remove":
-                for object_id in record.prompts.ids:
-                    store.erase(object_id)
-                continue
-            for number, update in enumerate(self._compute(record)):
-                if number == record.updates:
-                    break
-                store.apply(update)
+        replay(self.encoder, store, self.runs if runs is None else runs)
         return fresh
 
     # Inside
-
-    def _add(self, object_id: int, prompt: Prompt, name: str | None) -> None:
-        object_id = check_object_id(object_id)
-        check_prompt(prompt, len(self.stack), self.stack.shape, object_id)
-        self.set_prompts(
-            self._prompts.add(object_id, prompt, name=name), f"prompt object {object_id}"
-        )
 
     def _chosen(self, object_ids: Iterable[int] | None) -> PromptSet:
         if object_ids is not None:
@@ -521,34 +395,16 @@ class Session:
                 self._history.push(Step(text, self._prompts, self._prompts, edits, done))
 
         self._run = Run(
-            lambda: self._compute(record), lambda: self._count(record), self._store, on_close
+            lambda: compute(self.encoder, record),
+            lambda: count(self.encoder, record),
+            self._store,
+            on_close,
         )
         return self._run
 
     def _check_idle(self) -> None:
         if self._run is not None:
             raise InputError("a run is in progress: let it finish or stop it first")
-
-    def _compute(self, record: RunRecord) -> Iterator[MaskUpdate]:
-        if record.kind == "segment":
-            assert record.frame is not None
-            prompts = record.prompts.only(
-                o.id for o in record.prompts.objects if o.on(record.frame)
-            )
-            yield from segment_frame(self.encoder, prompts, record.frame)
-        else:
-            for updates in self._propagation(record):
-                yield from updates
-
-    def _count(self, record: RunRecord) -> int:
-        if record.kind == "segment":
-            return sum(1 for o in record.prompts.objects if o.on(record.frame or 0))
-        return self._propagation(record).total
-
-    def _propagation(self, record: RunRecord) -> Propagation:
-        return Propagation(
-            self.encoder, record.prompts, record.direction, record.start, record.stop
-        )
 
 
 def segment(

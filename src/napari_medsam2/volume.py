@@ -144,7 +144,8 @@ class Volume:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the intensities."""
-        return np.dtype(self.data.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
 
     @property
     def label_axes(self) -> str:
@@ -160,6 +161,15 @@ class Volume:
     def n_channels(self) -> int:
         """Entries of the channel axis, 1 where there is none."""
         return self.shape[self.axes.index("c")] if "c" in self.axes else 1
+
+    @property
+    def has_colour(self) -> bool:
+        """Whether the channels are RGB(A): three or four of them, last or of 8 bits.
+
+        Anything else is channels of a microscope, of which one is chosen.
+        """
+        last = self.axes.endswith("c") or self.dtype == np.uint8
+        return "c" in self.axes and self.n_channels in (3, 4) and last
 
     @property
     def nbytes(self) -> int:
@@ -206,7 +216,7 @@ class Volume:
             Fixed positions along the axes that are neither the frame axis nor the frame's plane
             (the last two that remain), in the order of the array; needed from 4D on.
         channel : int, optional
-            The channel to use. Three or four channels count as RGB(A) unless one is chosen.
+            The channel to use. Colour (see `has_colour`) is taken whole unless one is chosen.
 
         Returns
         -------
@@ -294,7 +304,7 @@ class FrameStack:
     @property
     def is_rgb(self) -> bool:
         """Whether frames have a colour axis."""
-        return self.channel is None and self.volume.n_channels in (3, 4)
+        return self.channel is None and self.volume.has_colour
 
     def frame(self, index: int) -> NDArray[Any]:
         """Read one frame.
@@ -404,5 +414,5 @@ def _check_channel(volume: Volume, channel: int | None) -> None:
     n = volume.n_channels
     if channel is not None and not 0 <= channel < n:
         raise InputError(f"{volume.name}: there is no channel {channel}; it has {n}")
-    if channel is None and n not in (1, 3, 4):
+    if channel is None and n > 1 and not volume.has_colour:
         raise InputError(f"{volume.name}: has {n} channels; choose one (0 to {n - 1})")

@@ -78,13 +78,14 @@ class Window:
             Same shape, 0 at `low` and below, 255 at `high` and above.
         """
         # float32 holds every 16-bit value; wider integers and floats are scaled in float64.
-        exact = np.float64 if frame.dtype.itemsize > 2 and frame.dtype.kind != "b" else np.float32
-        scaled = frame.astype(exact)
+        wide = frame.dtype.itemsize > 2 and frame.dtype.kind != "b"
+        scaled: NDArray[Any] = frame.astype(np.float64 if wide else np.float32)
         # Clip first: inf - low stays inf, and inf * 0 would be nan.
         np.clip(scaled, self.low, self.high, out=scaled)
-        scaled -= self.low
-        scaled *= 255.0 / (self.high - self.low)
-        return np.nan_to_num(scaled, copy=False, nan=0.0).astype(np.float32, copy=False)
+        np.subtract(scaled, self.low, out=scaled)
+        np.multiply(scaled, 255.0 / (self.high - self.low), out=scaled)
+        mapped: NDArray[np.float32] = np.nan_to_num(scaled, copy=False, nan=0.0).astype(np.float32)
+        return mapped
 
 
 def resolve_window(stack: FrameStack, choice: WindowChoice = "auto") -> Window:
@@ -173,7 +174,8 @@ def _without_background(values: NDArray[np.float64]) -> NDArray[np.float64]:
     most = int(counts.argmax())
     if levels.size < 3 or counts[most] <= _BACKGROUND_SHARE * values.size:
         return values
-    return values[values != levels[most]]
+    foreground: NDArray[np.float64] = values[values != levels[most]]
+    return foreground
 
 
 def _preset_window(stack: FrameStack, preset: str) -> Window:

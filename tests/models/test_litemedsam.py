@@ -167,7 +167,7 @@ def test_another_image_size_or_precision_is_refused():
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match=r"other\.pth is a checkpoint of another architecture"):
+    with pytest.raises(CheckpointError, match=r"other\.pth is a checkpoint of another arch"):
         models.build("litemedsam", checkpoint=tmp_path / "other.pth")
 
 

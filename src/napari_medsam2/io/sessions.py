@@ -160,7 +160,7 @@ def read_session(path: Path, image: Volume | ArrayLike | None = None) -> SavedSe
 def fingerprint(volume: Volume) -> str:
     """Return a hash of the shape, type and three frames of an image, to know it again."""
     digest = hashlib.sha256(repr((volume.shape, volume.axes, volume.dtype.name)).encode())
-    channel = None if volume.n_channels in (1, 3, 4) else 0
+    channel = None if volume.n_channels == 1 or volume.has_colour else 0
     stack = volume.stack(0, (0,) * max(0, len(volume.label_axes) - 3), channel)
     for index in sorted({0, len(stack) // 2, len(stack) - 1}):
         digest.update(np.ascontiguousarray(stack.frame(index)).tobytes())

@@ -1,15 +1,23 @@
-"""A run: masks computed in one place and written in another, as one undoable step."""
+"""A run: masks computed in one place and written in another, as one undoable step.
+
+What was asked is recorded as a `RunRecord`; asking it again gives the same masks.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from .tracker import Propagation, segment_frame
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from napari_medsam2.history import RunRecord
     from napari_medsam2.labels import Edit, LabelStore, MaskUpdate
 
-__all__ = ["Run"]
+    from .embeddings import FrameEncoder
+
+__all__ = ["Run", "compute", "count", "replay"]
 
 
 class Run:
@@ -78,3 +86,39 @@ class Run:
                 yield update
         finally:
             self.close()
+
+
+def compute(encoder: FrameEncoder, record: RunRecord) -> Iterator[MaskUpdate]:
+    """Compute the mask updates that a "segment" or "propagate" record asks for."""
+    if record.kind == "segment":
+        assert record.frame is not None
+        asked = [o.id for o in record.prompts.objects if o.on(record.frame)]
+        yield from segment_frame(encoder, record.prompts.only(asked), record.frame)
+    else:
+        for updates in _propagation(encoder, record):
+            yield from updates
+
+
+def count(encoder: FrameEncoder, record: RunRecord) -> int:
+    """Count the (object, frame) pairs that `compute` will state."""
+    if record.kind == "segment":
+        assert record.frame is not None
+        return sum(1 for o in record.prompts.objects if o.on(record.frame))
+    return _propagation(encoder, record).total
+
+
+def replay(encoder: FrameEncoder, store: LabelStore, records: Iterable[RunRecord]) -> None:
+    """Do again what is recorded, as far as it went, on labels that are still empty."""
+    for record in records:
+        if record.kind == "remove":
+            for object_id in record.prompts.ids:
+                store.erase(object_id)
+            continue
+        for number, update in enumerate(compute(encoder, record)):
+            if number == record.updates:
+                break
+            store.apply(update)
+
+
+def _propagation(encoder: FrameEncoder, record: RunRecord) -> Propagation:
+    return Propagation(encoder, record.prompts, record.direction, record.start, record.stop)
