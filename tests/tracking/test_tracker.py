@@ -95,9 +95,10 @@ def test_frames_between_two_prompts_come_from_the_nearer_one():
 
 
 def test_a_frame_is_stated_once_per_object():
-    prompts = boxed(1, 4, 8).add(2, BoxPrompt(3, (18, 18, 42, 42)))
+    image = bright_block() + bright_block(cols=(50, 60))
+    prompts = boxed(1, 4, 8).add(2, BoxPrompt(3, (18, 48, 42, 62)))
     for direction in ("both", "forward", "backward"):
-        propagation = Propagation(encoder(bright_block()), prompts, direction)
+        propagation = Propagation(encoder(image), prompts, direction)
         stated = [(u.object_id, u.frame) for updates in propagation for u in updates]
         assert len(stated) == len(set(stated)) == propagation.total
 

@@ -112,6 +112,16 @@ class Controller:
         """The state: "idle", "loading", "running" or "stopping"."""
         return self._runner.state
 
+    @property
+    def is_propagating(self) -> bool:
+        """Whether a propagation is under way."""
+        return self._runner.kind == "propagate"
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether what is under way can be stopped in between."""
+        return self._runner.kind in ("segment", "propagate")
+
     # Objects
 
     @property
@@ -331,7 +341,7 @@ class Controller:
         return True
 
     def _unless_propagating(self, action: Callable[[], Any]) -> bool:
-        if self._runner.kind == "propagate":
+        if self.is_propagating:
 
             def refuse() -> None:
                 raise InputError("a propagation is running: let it finish or stop it first (Esc)")
@@ -367,7 +377,7 @@ class Controller:
             return
         shown = desk.shown_frame()
         frame = shown if shown in prompted else min(prompted)
-        if self._runner.kind == "propagate":
+        if self.is_propagating:
             self._when_idle(lambda: self.segment_slice(frame))
         else:
             self.segment_slice(frame)

@@ -70,8 +70,8 @@ def _project(pixels: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     """
     if pixels.device.type != "cpu":
         return F.linear(pixels, weight, bias)
-    planes = F.conv2d(pixels.t()[None, :, :, None], weight[:, :, None, None], bias)
-    return planes[0, :, :, 0].t()
+    planes = pixels[None, None].permute(0, 3, 1, 2)
+    return F.conv2d(planes, weight[:, :, None, None], bias)[0, :, 0].t()
 
 
 def _pixels(planes: Tensor) -> Tensor:

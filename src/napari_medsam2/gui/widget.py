@@ -1,0 +1,152 @@
+"""The dock widget `MedSAM2`: thin panels over the controller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QApplication, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from .controller import Controller
+from .image_panel import ImagePanel
+from .keys import Keys
+from .objects_panel import ObjectsPanel
+from .save_panel import SavePanel
+from .segment_panel import SegmentPanel
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+__all__ = ["MedSAM2Widget"]
+
+_POLL_MS = 30
+
+
+class MedSAM2Widget(QWidget):
+    """Segment volumes and movies from boxes and points.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+        Given by napari, by the name of this parameter.
+    parent : QWidget, optional
+
+    Attributes
+    ----------
+    controller : Controller
+        Does everything that the widget does, for scripts.
+    """
+
+    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.controller = Controller(napari_viewer)
+        self.controller.pump = QApplication.processEvents
+        self.image = ImagePanel(self.controller)
+        self.objects = ObjectsPanel(self.controller)
+        self.segment = SegmentPanel(self.controller)
+        self.save = SavePanel(self.controller)
+        self.message = _line("What happened last")
+        self.engine = _line("Model, device and intensity window in use")
+        self._lay_out()
+        self._keys = Keys(napari_viewer, self.controller)
+        self._is_open = True
+        self._was_docked = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(_POLL_MS)
+        self._timer.timeout.connect(self._poll)
+        # Many changes in a row are shown once.
+        self._refresh_later = QTimer(self)
+        self._refresh_later.setSingleShot(True)
+        self._refresh_later.timeout.connect(self.refresh)
+        self._connect(napari_viewer)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the present state."""
+        if self._is_open:
+            for panel in (self.image, self.objects, self.segment, self.save):
+                panel.refresh()
+
+    def shut_down(self, *_: Any) -> None:
+        """Stop what runs and give keys and layers back to napari; called when the widget goes."""
+        if self._is_open:
+            self._is_open = False
+            for event, slot in self._watched:
+                event.disconnect(slot)
+            self._keys.close()
+            self.controller.close()
+
+    def event(self, event: QEvent) -> bool:
+        """Shut down when napari takes the widget out of its dock, which no other event tells."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parentWidget() is not None:
+                self._was_docked = True
+            elif self._was_docked:
+                self._timer.stop()
+                self.shut_down()
+        return bool(super().event(event))
+
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.setSpacing(10)
+        for panel in (self.image, self.objects, self.segment, self.save):
+            column.addWidget(panel)
+        column.addWidget(self.message)
+        column.addWidget(self.engine)
+        column.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(inside)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(300)
+
+    def _connect(self, viewer: Viewer) -> None:
+        controller = self.controller
+        controller.woken.connect(self._wake)
+        controller.changed.connect(self._show_soon)
+        controller.state_changed.connect(self._show_soon)
+        controller.message.connect(self.message.setText)
+        controller.ready.connect(self.engine.setText)
+        dims, layers = viewer.dims.events, viewer.layers.events
+        self._watched = [
+            (event, self._show_soon)
+            for event in (
+                dims.order,
+                dims.ndim,
+                dims.ndisplay,
+                layers.inserted,
+                layers.removed,
+                layers.reordered,
+                layers.renamed,
+                viewer.layers.selection.events.active,
+            )
+        ]
+        for event, slot in self._watched:
+            event.connect(slot)
+        self.destroyed.connect(self.shut_down)
+
+    def _wake(self) -> None:
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _poll(self) -> None:
+        if not self.controller.poll():
+            self._timer.stop()
+
+    def _show_soon(self, *_: Any) -> None:
+        if self._is_open and not self._refresh_later.isActive():
+            self._refresh_later.start(0)
+
+
+def _line(tip: str) -> QLabel:
+    label = QLabel("")
+    label.setWordWrap(True)
+    label.setToolTip(tip)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
