@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from .session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -271,8 +271,9 @@ def _phantom_picture(result: Phantom) -> NDArray[np.uint8]:
         overlays.spread(len(session.stack), 8, session.prompts.frames),
         window=session.window,
         prompts=session.prompts,
-        title=f"CT phantom, one box per object: Dice {result.mean_dice:.3f}",
+        title=f"CT phantom, one box per object: mean Dice {result.mean_dice:.3f}",
         legend=scores,
+        around=24,
     )
 
 

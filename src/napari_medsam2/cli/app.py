@@ -8,8 +8,12 @@ import typer
 
 from napari_medsam2.errors import InputError
 
-from . import demo, info, models, segment, view
+from .demo import demo
+from .info import info
+from .models import app as models
+from .segment import segment
 from .shell import DEBUG_FLAG, Shell
+from .view import view
 
 __all__ = ["app"]
 
@@ -20,11 +24,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("view")(view.view)
-app.command("segment")(segment.segment)
-app.command("info")(info.info)
-app.add_typer(models.app, name="models")
+app.command("demo")(demo)
+app.command("view")(view)
+app.command("segment")(segment)
+app.command("info")(info)
+app.add_typer(models, name="models")
 
 
 def _print_version(wanted: bool) -> None:

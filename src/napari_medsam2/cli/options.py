@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from napari_medsam2.errors import InputError
 from napari_medsam2.prompts import BoxPrompt, PointPrompt, PromptSet, check_object_id, check_prompt
@@ -27,6 +27,7 @@ __all__ = [
 BOX_FORM = "frame,y0,x0,y1,x1[@id]"
 POINT_FORM = "frame,y,x,+|-[@id]"
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Told = tuple[int, "Prompt"]
 
@@ -47,7 +48,7 @@ def parse_box(text: str) -> _Told:
     fields, object_id = _split(text, option, 5, BOX_FORM)
     y0, x0, y1, x1 = (_number(field, option, BOX_FORM) for field in fields[1:])
     frame = _frame(fields[0], option, BOX_FORM)
-    return object_id, _named(option, lambda: BoxPrompt(frame, (y0, x0, y1, x1)))
+    return object_id, _named(option, BoxPrompt, frame, (y0, x0, y1, x1))
 
 
 def parse_point(text: str) -> _Told:
@@ -69,7 +70,7 @@ def parse_point(text: str) -> _Told:
     y, x = (_number(field, option, POINT_FORM) for field in fields[1:3])
     frame = _frame(fields[0], option, POINT_FORM)
     label = int(fields[3] == "+")
-    return object_id, _named(option, lambda: PointPrompt(frame, ((y, x),), (label,)))
+    return object_id, _named(option, PointPrompt, frame, ((y, x),), (label,))
 
 
 def parse_range(text: str | None) -> tuple[int | None, int | None]:
@@ -78,7 +79,9 @@ def parse_range(text: str | None) -> tuple[int | None, int | None]:
         return None, None
     sides = [side.strip() for side in text.split(":")]
     if len(sides) != 2 or not all(side.isdecimal() or not side for side in sides):
-        raise InputError(f'--range "{text}": expected A:B, the first frame and the one after the last')
+        raise InputError(
+            f'--range "{text}": expected A:B, the first frame and the one after the last'
+        )
     start, stop = (int(side) if side else None for side in sides)
     return start, stop
 
@@ -89,7 +92,7 @@ def parse_objects(text: str | None) -> tuple[int, ...] | None:
         return None
     option = f'--objects "{text}"'
     ids = [_whole(field, option, "object ids such as 1,3") for field in text.split(",")]
-    return tuple(_named(option, lambda i=i: check_object_id(i)) for i in ids)
+    return tuple(_named(option, check_object_id, i) for i in ids)
 
 
 def parse_positions(text: str | None) -> tuple[int, ...] | None:
@@ -129,7 +132,7 @@ def check_prompts(options: Sequence[tuple[str, _Told]], stack: FrameStack) -> No
     stack : FrameStack
     """
     for option, (object_id, prompt) in options:
-        _named(option, lambda i=object_id, p=prompt: check_prompt(p, len(stack), stack.shape, i))
+        _named(option, check_prompt, prompt, len(stack), stack.shape, object_id)
 
 
 def _split(text: str, option: str, count: int, form: str) -> tuple[list[str], int]:
@@ -140,7 +143,7 @@ def _split(text: str, option: str, count: int, form: str) -> tuple[list[str], in
     if not at:
         return fields, 1
     object_id = _whole(suffix, option, form)
-    return fields, _named(option, lambda: check_object_id(object_id))
+    return fields, _named(option, check_object_id, object_id)
 
 
 def _frame(field: str, option: str, form: str) -> int:
@@ -166,9 +169,9 @@ def _number(field: str, option: str, form: str) -> float:
         raise InputError(f"{option}: expected {form}, and {field!r} is no number") from None
 
 
-def _named(option: str, make: Callable[[], _T]) -> _T:
-    """Do something, and name the option in whatever is wrong with its value."""
+def _named(option: str, make: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call something, and name the option in whatever is wrong with its value."""
     try:
-        return make()
+        return make(*args, **kwargs)
     except InputError as error:
         raise type(error)(f"{option}: {error}") from error

@@ -118,9 +118,7 @@ def summaries(session: Session) -> list[Summary]:
     ]
 
 
-def write_csv(
-    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
-) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table as CSV with a header; floats keep six digits, nan becomes empty."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

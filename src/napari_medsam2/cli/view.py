@@ -32,8 +32,12 @@ def view(
 
 def check_screen() -> None:
     """Raise `InputError` where no window can appear; Qt would end the program with a core dump."""
-    needs_one = sys.platform.startswith("linux") and "QT_QPA_PLATFORM" not in os.environ
-    if needs_one and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    if not sys.platform.startswith("linux"):
+        return
+    # Others, such as vnc and eglfs, bring a screen of their own; offscreen has no OpenGL.
+    platform = os.environ.get("QT_QPA_PLATFORM", "xcb").partition(":")[0]
+    has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if platform in ("xcb", "wayland", "offscreen", "minimal") and not has_screen:
         raise InputError(
             "there is no display to open napari on (DISPLAY is not set); use `segment`, or run "
             "under xvfb-run or a remote desktop"

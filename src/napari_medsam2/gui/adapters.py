@@ -265,9 +265,7 @@ def draw_points(prompts: PromptSet, view: FrameView) -> list[DrawnPoint]:
             if isinstance(prompt, PointPrompt):
                 places = view.lift(prompt.frame, np.array(prompt.points))
                 for place, label in zip(places, prompt.labels, strict=True):
-                    drawn.append(
-                        DrawnPoint(place, entry.id, POSITIVE if label else NEGATIVE, axis)
-                    )
+                    drawn.append(DrawnPoint(place, entry.id, POSITIVE if label else NEGATIVE, axis))
     return drawn
 
 
@@ -292,9 +290,7 @@ def _shape_prompt(shape: DrawnShape, frame: int, view: FrameView) -> Prompt | No
 
 def _is_inside(frame: int, y: float, x: float, view: FrameView) -> bool:
     height, width = view.frame_shape
-    return (
-        0 <= frame < view.n_frames and -0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5
-    )
+    return 0 <= frame < view.n_frames and -0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5
 
 
 def _whole(value: Any) -> int:

@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from napari_medsam2.errors import InputError
 from napari_medsam2.io.layers import image_layers
+
 from .desk import Desk
 from .sessions import ModelShelf
 from .settings import Settings

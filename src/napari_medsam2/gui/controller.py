@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from napari_medsam2.errors import InputError, MedSAM2Error
 from napari_medsam2.session import Session
+
 from . import files, notify
 from .bench import Bench
 from .objects import ObjectInfo, free_id, list_objects
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_medsam2.session import Run
     from napari_medsam2.tracking.tracker import Direction
+
     from .runner import Kind, Outcome
 
 __all__ = ["Controller"]
@@ -66,9 +68,7 @@ class Controller:
     # Polling is needed.
     woken = Signal()
 
-    def __init__(
-        self, viewer: ViewerModel, make_session: Callable[..., Session] = Session
-    ) -> None:
+    def __init__(self, viewer: ViewerModel, make_session: Callable[..., Session] = Session) -> None:
         self.viewer = viewer
         self.segment_while_drawing = True
         self.last_error: MedSAM2Error | None = None
@@ -89,6 +89,8 @@ class Controller:
         self.bench.edited.connect(self._on_edited)
         self.bench.begun.connect(self._on_begun)
         self.tools.changed.connect(self.changed.emit)
+        for event in (viewer.dims.events.order, viewer.dims.events.ndisplay):
+            event.connect(self._on_view)
         self.tools.apply()
 
     @property
@@ -275,11 +277,12 @@ class Controller:
         """
         self._runner.poll(wait)
         desk = self.bench.desk
-        if desk is not None and desk.is_edited and not desk.prompts.is_drawing:
-            if time.monotonic() - self._edited_at > _DEBOUNCE:
-                self._guarded(self._preview)
-        if desk is not None:
-            desk.results.refresh()
+        if desk is None:
+            return self.is_awake
+        has_rested = time.monotonic() - self._edited_at > _DEBOUNCE
+        if desk.is_edited and not desk.prompts.is_drawing and has_rested:
+            self._guarded(self._preview)
+        desk.results.refresh()
         return self.is_awake
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -311,6 +314,8 @@ class Controller:
             self._is_closed = True
             self._next = None
             self._runner.close()
+            for event in (self.viewer.dims.events.order, self.viewer.dims.events.ndisplay):
+                event.disconnect(self._on_view)
             self.bench.close()
 
     # Inside
@@ -371,7 +376,8 @@ class Controller:
     def _preview(self) -> None:
         frames = self._read_prompts()
         desk = self.bench.desk
-        assert desk is not None and desk.session is not None
+        assert desk is not None
+        assert desk.session is not None
         prompted = frames & set(desk.session.prompts.frames)
         if not prompted or not self.segment_while_drawing:
             return
@@ -385,7 +391,9 @@ class Controller:
     def _start(self, kind: Kind, session: Session, run: Run, n_objects: int) -> None:
         self.bench.require_desk().show_results()
         self.tools.apply()
-        self.message.emit(f"Loading {session.model_name}…" if session._model is None else "Working…")
+        self.message.emit(
+            f"Loading {session.model_name}…" if session._model is None else "Working…"
+        )
         self._runner.start_run(kind, session, run, n_objects, self._on_ended)
         self.woken.emit()
 
@@ -454,6 +462,12 @@ class Controller:
 
     def _on_bench(self) -> None:
         self.tools.apply()
+        self.changed.emit()
+
+    def _on_view(self, event: Any = None) -> None:
+        desk = self.bench.desk
+        if desk is not None and desk.session is not None:
+            self._guarded(lambda: self.session)
         self.changed.emit()
 
     def _on_edited(self) -> None:

@@ -8,6 +8,7 @@ from psygnal import Signal
 
 from napari_medsam2.errors import PromptError
 from napari_medsam2.prompts import PromptSet
+
 from .adapters import FrameView
 from .layers import full_resolution, volume_of
 from .prompt_layers import PromptLayers
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari_medsam2.session import Session
     from napari_medsam2.volume import Volume
+
     from .sessions import ModelShelf
     from .settings import Settings
 
@@ -89,9 +91,12 @@ class Desk:
     def open(self, settings: Settings) -> Session:
         """Return the session for these settings and the present view, with its prompts."""
         recipe = self._recipe(settings)
-        session, is_fresh = self.keeper.get(recipe, self.results.array(recipe.volume))
+        labels, old = self.results.array(recipe.volume), self.keeper.session
+        # The objects are the same in every view of an image, their prompts are not.
+        known = old.prompts.clear() if old is not None and old.labels is labels else PromptSet()
+        session, is_fresh = self.keeper.get(recipe, labels)
         if is_fresh:
-            found = self.prompts.collect(self.view, PromptSet())
+            found = self.prompts.collect(self.view, known)
             session.set_prompts(found.prompts)
             self.keeper.begin_history()
             self._written = session.prompts

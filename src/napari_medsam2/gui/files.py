@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_medsam2.io import write_labels
 from napari_medsam2.session import Session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_medsam2.volume import Volume
 
 __all__ = ["LABEL_FILTER", "SESSION_FILTER", "open_session", "save_labels", "save_session"]

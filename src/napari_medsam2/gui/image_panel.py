@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_medsam2 import models
+
 from .parts import Choice, Section
 from .settings import DEVICES, WINDOWS
 
@@ -31,9 +33,9 @@ class ImagePanel(Section):
             "the view (Ctrl+E) to work on other cuts"
         )
         self.channel = Choice("The colour to segment", _COLOURS)
-        self.window = Choice(
-            "Which intensities the model sees as black and white: found from the data, the contrast "
-            "limits of the layer, or a CT preset (width/level in Hounsfield units)",
+        self.intensities = Choice(
+            "Which intensities the model sees as black and white: found from the data, the "
+            "contrast limits of the layer, or a CT preset (width/level in Hounsfield units)",
             WINDOWS,
         )
         titles = {card.name: card.title for card in models.list()}
@@ -46,14 +48,20 @@ class ImagePanel(Section):
             ("Image", self.image),
             ("Along", self.axis),
             ("Colour", self.channel),
-            ("Window", self.window),
+            ("Window", self.intensities),
             ("Model", self.model),
             ("Device", self.device),
         ):
             self._form.addRow(label, field)
         self.image.on_chosen(self._bench.use)
-        for name in ("axis", "channel", "window", "model", "device"):
-            getattr(self, name).on_chosen(lambda value, n=name: self._bench.configure(**{n: value}))
+        self._by_setting = {
+            "channel": self.channel,
+            "window": self.intensities,
+            "model": self.model,
+            "device": self.device,
+        }
+        for name, choice in {"axis": self.axis, **self._by_setting}.items():
+            choice.on_chosen(partial(self._configure, name))
 
     def refresh(self) -> None:
         """Show the present choices."""
@@ -66,13 +74,15 @@ class ImagePanel(Section):
         self.axis.setEnabled(image is not None and image.ndim > 2)
         is_rgb = image is not None and bool(image.rgb)
         self._form.setRowVisible(self.channel, is_rgb)
-        for name in ("channel", "window", "model", "device"):
+        for name, choice in self._by_setting.items():
             value = getattr(settings, name)
-            choice = getattr(self, name)
             choices = [(choice.itemData(i), choice.itemText(i)) for i in range(choice.count())]
             if value not in [data for data, _ in choices]:
                 choices.append((value, str(value).replace(",", " to ")))
             choice.show_choices(choices, value)
+
+    def _configure(self, name: str, value: Any) -> None:
+        self._bench.configure(**{name: value})
 
     def _axes(self, image: Image | None) -> list[tuple[Any, str]]:
         if image is None:

@@ -84,9 +84,7 @@ class Keys:
             for key, action in plain.items()
         }
 
-    def _action(
-        self, key: str, ours: Callable[[], Any], on_labels: bool
-    ) -> Callable[[Any], None]:
+    def _action(self, key: str, ours: Callable[[], Any], on_labels: bool) -> Callable[[Any], None]:
         code = coerce_keybinding(key)
 
         def pressed(owner: Any) -> None:

@@ -102,7 +102,9 @@ def volume_of(image: Image) -> Volume:
             "channels first (right click on the layer > Split Stack)"
         )
     named = "".join(image.axis_labels)
-    axes = named if len(named) == n == len(set(named)) and set(named) <= set("tzyx") else "tzyx"[-n:]
+    axes = (
+        named if len(named) == n == len(set(named)) and set(named) <= set("tzyx") else "tzyx"[-n:]
+    )
     return Volume(
         data,
         axes=axes + "c" * bool(image.rgb),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_medsam2.errors import InputError
+
 from .worker import InternalError
 
 if TYPE_CHECKING:

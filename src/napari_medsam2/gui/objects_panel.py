@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QToolButton
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QTableWidget,
+    QTableWidgetItem,
+    QToolButton,
+)
 
 from .adapters import NEGATIVE, POSITIVE
 from .parts import Section, button, row, swatch
@@ -80,9 +86,11 @@ class ObjectsPanel(Section):
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setShowGrid(False)
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
-        header = table.horizontalHeader()
+        rows, header = table.verticalHeader(), table.horizontalHeader()
+        assert rows is not None
+        assert header is not None
+        rows.hide()
+        rows.setDefaultSectionSize(_ROW_HEIGHT)
         header.setHighlightSections(False)
         header.setMinimumSectionSize(22)
         for column in (_ID, _PROMPTS, _SLICES, _REMOVE):
@@ -105,14 +113,16 @@ class ObjectsPanel(Section):
                         item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
                     if column in (_PROMPTS, _SLICES):
                         item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+                    if column == _ID:
+                        item.setIcon(swatch(info.colour))
                     self.table.setItem(number, column, item)
-                self.table.item(number, _ID).setIcon(swatch(info.colour))
                 self.table.setCellWidget(number, _REMOVE, self._remove_button(info.id))
 
     def _remove_button(self, object_id: int) -> QToolButton:
         push = QToolButton()
         push.setText("✕")
         push.setAutoRaise(True)
+        push.setStyleSheet("background: transparent; border: none")
         push.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         push.setToolTip(f"Remove object {object_id}, its prompts and its labels")
         push.clicked.connect(lambda *_: self._controller.remove_object(object_id))

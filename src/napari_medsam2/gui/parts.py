@@ -112,4 +112,7 @@ def swatch(colour: tuple[float, ...]) -> QIcon:
     painter.setBrush(QColor.fromRgbF(*colour))
     painter.drawEllipse(0, 0, _SWATCH, _SWATCH)
     painter.end()
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    # Else Qt tints it while its row is selected.
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)
+    return icon

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_medsam2.prompts import PromptSet
+
     from .adapters import FrameView
 
 __all__ = ["PromptLayers"]
@@ -173,7 +174,8 @@ class PromptLayers:
 
     def colour(self, object_id: int) -> NDArray[np.float32]:
         """Return the RGBA of an object, that of its label."""
-        return self._rgba([object_id])[0]
+        rgba: NDArray[np.float32] = self._rgba([object_id])[0]
+        return rgba
 
     # Inside
 
@@ -339,4 +341,3 @@ class PromptLayers:
 def _column(layer: Shapes | Points, name: str, default: Any) -> list[Any]:
     n = len(layer.data)
     return list(layer.features[name]) if name in layer.features else [default] * n
-

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from psygnal import Signal
 
 from napari_medsam2.labels import MaskUpdate
+
 from .worker import Ended, Job, Worker
 
 if TYPE_CHECKING:
@@ -154,9 +155,7 @@ class Runner:
 
         self._begin(kind, work, run, n_objects, then)
 
-    def start_task(
-        self, task: Callable[[], Any], then: Callable[[Outcome], None]
-    ) -> None:
+    def start_task(self, task: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """Begin a task that touches files."""
         self._begin("file", lambda job: task(), None, 1, then)
 
@@ -271,10 +270,12 @@ class Runner:
 
 
 def _summary(session: Session) -> str:
+    from napari_medsam2 import models
     from napari_medsam2.models.device import choose_device
 
     window = session.window
+    title = models.get(session.model_name).title
     return (
-        f"{session.model_name} on {choose_device(session.device_name).reason}; "
-        f"window {window.low:g} to {window.high:g}"
+        f"{title} on {choose_device(session.device_name).reason}; "
+        f"window {window.low:.4g} to {window.high:.4g}"
     )

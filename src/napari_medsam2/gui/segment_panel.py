@@ -40,12 +40,18 @@ class SegmentPanel(Section):
             "Propagate", "Carry the objects through the other slices", self._on_propagate
         )
         self.only_object = QCheckBox("Only the selected object")
-        self.only_object.setToolTip("Propagate the object selected above, not all that have prompts")
+        self.only_object.setToolTip(
+            "Propagate the object selected above, not all that have prompts"
+        )
         self.only_range = QCheckBox("Only slices")
         self.only_range.setToolTip("Propagate within these slices, both included")
         self.first, self.last = QSpinBox(), QSpinBox()
         self.first.setToolTip("First slice to fill")
         self.last.setToolTip("Last slice to fill")
+        for spin in (self.first, self.last):
+            spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+            # napari's style makes them so wide that the row would be cut off.
+            spin.setStyleSheet("min-width: 30px; max-width: 30px; padding: 1px 5px")
         self.only_range.toggled.connect(self._show_range)
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
@@ -60,7 +66,9 @@ class SegmentPanel(Section):
         self.body.addLayout(row(self.direction, self.propagate))
         self.body.addWidget(self.only_object)
         to = QLabel("to")
-        self.body.addLayout(row(self.only_range, self.first, to, self.last))
+        within = row(self.only_range, self.first, to, self.last)
+        within.addStretch(1)
+        self.body.addLayout(within)
         self.body.addLayout(row(self.bar, self.stop))
         self.body.addLayout(row(self.undo, self.redo))
         controller.progressed.connect(self._on_progress)
@@ -111,10 +119,13 @@ class SegmentPanel(Section):
             self.bar.setFormat("reading or writing…")
 
     def _on_progress(self, progress: Progress) -> None:
+        # A progress bar paints at once, and with it the whole window; let it wait for the canvas.
+        self.bar.setUpdatesEnabled(False)
         self.bar.setRange(0, max(1, progress.total))
         self.bar.setValue(progress.done)
         if self._controller.state == "running":
             self.bar.setFormat(str(progress))
+        self.bar.setUpdatesEnabled(True)
 
     def _on_propagate(self) -> None:
         controller = self._controller

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_medsam2.models.base import Segmenter
+
     from .settings import Recipe
 
 __all__ = ["ModelShelf", "SessionKeeper"]

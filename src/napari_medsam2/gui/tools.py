@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_medsam2.errors import InputError
+
 from .adapters import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
@@ -80,9 +81,10 @@ class Tools:
         active = self._bench.viewer.layers.selection.active
         if desk is None or active is None:
             return None
-        if active is desk.prompts.boxes and str(active.mode) == "add_rectangle":
+        boxes, points = desk.prompts.boxes, desk.prompts.points
+        if boxes is active and str(boxes.mode) == "add_rectangle":
             return "box"
-        if active is desk.prompts.points and str(active.mode) == "add":
+        if points is active and str(points.mode) == "add":
             return "point"
         return None
 

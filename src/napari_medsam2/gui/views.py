@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_medsam2.errors import InputError
+
 from .adapters import nearest
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def current_frame(dims: Dims, image: Image, view: FrameView) -> int:
         return 0
     if not shows_frames(dims, image, view):
         raise InputError(
-            "this view shows no single slice of the chosen axis; turn to a 2D view of it, or choose "
-            "the axis of the slider"
+            "this view shows no single slice of the chosen axis; turn to a 2D view of it, or "
+            "choose the axis of the slider"
         )
     frame = nearest(float(image.world_to_data(dims.point)[view.axis]))
     if not 0 <= frame < view.n_frames:

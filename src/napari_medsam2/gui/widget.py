@@ -39,7 +39,9 @@ class MedSAM2Widget(QWidget):
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.controller = Controller(napari_viewer)
+        # napari hands out a proxy whose layers are proxies too, none identical to the real ones.
+        viewer: Viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.controller = Controller(viewer)
         self.controller.pump = QApplication.processEvents
         self.image = ImagePanel(self.controller)
         self.objects = ObjectsPanel(self.controller)
@@ -48,7 +50,7 @@ class MedSAM2Widget(QWidget):
         self.message = _line("What happened last")
         self.engine = _line("Model, device and intensity window in use")
         self._lay_out()
-        self._keys = Keys(napari_viewer, self.controller)
+        self._keys = Keys(viewer, self.controller)
         self._is_open = True
         self._was_docked = False
         self._timer = QTimer(self)
@@ -58,7 +60,7 @@ class MedSAM2Widget(QWidget):
         self._refresh_later = QTimer(self)
         self._refresh_later.setSingleShot(True)
         self._refresh_later.timeout.connect(self.refresh)
-        self._connect(napari_viewer)
+        self._connect(viewer)
         self.refresh()
 
     def refresh(self) -> None:
@@ -76,9 +78,9 @@ class MedSAM2Widget(QWidget):
             self._keys.close()
             self.controller.close()
 
-    def event(self, event: QEvent) -> bool:
+    def event(self, event: QEvent | None) -> bool:
         """Shut down when napari takes the widget out of its dock, which no other event tells."""
-        if event.type() == QEvent.Type.ParentChange:
+        if event is not None and event.type() == QEvent.Type.ParentChange:
             if self.parentWidget() is not None:
                 self._was_docked = True
             elif self._was_docked:
@@ -111,8 +113,11 @@ class MedSAM2Widget(QWidget):
         controller.woken.connect(self._wake)
         controller.changed.connect(self._show_soon)
         controller.state_changed.connect(self._show_soon)
-        controller.message.connect(self.message.setText)
-        controller.ready.connect(self.engine.setText)
+        controller.message.connect(self._show_message)
+        controller.ready.connect(self._show_engine)
+        controller.bench.layer_created.connect(self._follow_mode)
+        for layer in controller.bench.layers:
+            self._follow_mode(layer)
         dims, layers = viewer.dims.events, viewer.layers.events
         self._watched = [
             (event, self._show_soon)
@@ -138,6 +143,16 @@ class MedSAM2Widget(QWidget):
     def _poll(self) -> None:
         if not self.controller.poll():
             self._timer.stop()
+
+    def _show_message(self, text: str) -> None:
+        self.message.setText(text)
+
+    def _show_engine(self, text: str) -> None:
+        self.engine.setText(text)
+
+    def _follow_mode(self, layer: Any) -> None:
+        """Let the tool buttons follow napari's own."""
+        layer.events.mode.connect(self._show_soon)
 
     def _show_soon(self, *_: Any) -> None:
         if self._is_open and not self._refresh_later.isActive():

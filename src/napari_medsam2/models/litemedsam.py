@@ -21,6 +21,7 @@ from napari_medsam2.errors import CheckpointError, DeviceError, InputError, Prom
 from .base import Capabilities, Embedding, FramePrompt, Prediction
 from .checkpoints import file_sha256, load_state
 from .resample import resize_area
+from .sam_decoder import fast_mask_decoder
 from .tinyvit import best_precision, fast_encoder
 
 with warnings.catch_warnings():
@@ -60,8 +61,7 @@ class LiteMedSAM:
     device: Device
     _encoder: torch.nn.Module = field(repr=False)
     _prompt_encoder: Any = field(repr=False)
-    _mask_decoder: Any = field(repr=False)
-    _dense_position: torch.Tensor = field(repr=False)
+    _mask_decoder: torch.nn.Module = field(repr=False)
 
     capabilities = Capabilities(boxes=True, points=False, masks=False, points_with_box=True)
 
@@ -103,8 +103,7 @@ class LiteMedSAM:
             device=device,
             _encoder=fast_encoder(network.image_encoder, device.torch, chosen),
             _prompt_encoder=network.prompt_encoder,
-            _mask_decoder=network.mask_decoder.to(device.torch),
-            _dense_position=position,
+            _mask_decoder=fast_mask_decoder(network.mask_decoder, position, device.torch),
         )
 
     def check(self, prompt: FramePrompt) -> None:
@@ -136,36 +135,48 @@ class LiteMedSAM:
         for prompt in prompts:
             self.check(prompt)
         with torch.inference_mode(), _device_errors(self.device):
-            features = embedding.features.to(self.device.torch).float()[None]
-            return [self._decode_object(features, embedding.shape, p) for p in prompts]
+            features = embedding.features.to(self.device.torch)[None]
+            # Prompts of equally many points are embedded as equally many tokens: one batch.
+            alike: dict[int, list[int]] = {}
+            for index, prompt in enumerate(prompts):
+                alike.setdefault(len(prompt.points), []).append(index)
+            answers: dict[int, Prediction] = {}
+            for indices in alike.values():
+                batch = [prompts[index] for index in indices]
+                found = self._decode_objects(features, embedding.shape, batch)
+                answers.update(zip(indices, found, strict=True))
+        return [answers[index] for index in range(len(prompts))]
 
-    def _decode_object(
-        self, features: torch.Tensor, shape: tuple[int, int], prompt: FramePrompt
-    ) -> Prediction:
-        scale = IMAGE_SIZE / max(shape)
-        boxes = torch.from_numpy(_network_boxes(prompt.boxes, shape) * np.float32(scale))
+    def _decode_objects(
+        self, features: torch.Tensor, shape: tuple[int, int], prompts: Sequence[FramePrompt]
+    ) -> list[Prediction]:
+        """Segment objects that have equally many points; each may have several boxes."""
+        device = self.device.torch
+        scale = np.float32(IMAGE_SIZE / max(shape))
+        counts = [len(prompt.boxes) for prompt in prompts]
+        boxes = np.concatenate([_network_boxes(prompt.boxes, shape) for prompt in prompts]) * scale
         points = None
-        if prompt.points:
-            xy = np.asarray(prompt.points, dtype=np.float32)[:, ::-1] * np.float32(scale)
-            n = len(boxes)
+        if prompts[0].points:
+            xy = np.array([prompt.points for prompt in prompts], dtype=np.float32)[..., ::-1]
+            labels = np.array([prompt.labels for prompt in prompts])
             points = (
-                torch.from_numpy(np.tile(xy, (n, 1, 1))).to(self.device.torch),
-                torch.tensor([prompt.labels] * n, device=self.device.torch),
+                torch.from_numpy(np.repeat(xy * scale, counts, axis=0)).to(device),
+                torch.from_numpy(np.repeat(labels, counts, axis=0)).to(device),
             )
-        sparse, dense = self._prompt_encoder(
-            points=points, boxes=boxes[:, None].to(self.device.torch), masks=None
+        sparse, _ = self._prompt_encoder(
+            points=points, boxes=torch.from_numpy(boxes[:, None]).to(device), masks=None
         )
-        low, iou = self._mask_decoder(
-            image_embeddings=features,
-            image_pe=self._dense_position,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=False,
-        )
+        no_mask = self._prompt_encoder.no_mask_embed.weight[0]
+        low, ious = self._mask_decoder(features, sparse, no_mask)
         height, width = _content_shape(shape)
-        merged = low[:, :, :height, :width].amax(dim=0, keepdim=True)
-        logits = functional.interpolate(merged, size=shape, mode="bilinear", align_corners=False)
-        return Prediction(logits[0, 0].float().cpu().numpy(), float(iou.mean()))
+        predictions = []
+        for parts, iou in zip(low.split(counts), ious.split(counts), strict=True):
+            merged = parts[:, :height, :width].amax(dim=0)[None, None]
+            logits = functional.interpolate(
+                merged, size=shape, mode="bilinear", align_corners=False
+            )
+            predictions.append(Prediction(logits[0, 0].cpu().numpy(), float(iou.mean())))
+        return predictions
 
 
 def preprocess(frame: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,18 +1,26 @@
-"""The box chain: an object carried from frame to frame by the box of its last mask.
+"""The box chain: an object carried from frame to frame by a box and by what its features match.
 
 The published way of LiteMedSAM in 3D (Ma et al., github.com/bowang-lab/MedSAM, branch LiteMedSAM)
 starts on the prompted frame and prompts each next frame with the box of the mask before it, grown
-by 3 pixels at 256-pixel scale. It has no rule to stop; the one used here is `stopping.StopRule`.
+by 3 pixels at 256-pixel scale; it never stops. Here the box is smoothed over frames and moves with
+the object, the decoded mask is weighed against the labels that the encoder's features carry over
+from the conditioning and the previous frame (label propagation by feature similarity, as in Jabri
+et al., "Space-time correspondence as a contrastive random walk", 2020), and `StopRule` says when
+the object has ended. docs/propagation.md has the measurements behind every constant.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
 from ..labels import bounding_box
 from ..models.base import FramePrompt
+from .stopping import Evidence, StopRule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,9 +29,32 @@ if TYPE_CHECKING:
 
 __all__ = ["BoxChain"]
 
-_MARGIN_AT_256 = 3.0
-_LEAST_IOU = 0.3
-_AREA_RATIOS = (0.4, 2.5)
+# All lengths are at the scale that brings the longest side of a frame to 256 pixels.
+_SCALE = 256
+_MARGIN = 4.0
+# Share of the newest mask in the size of the next box; the rest is the box before it.
+_BOX_MEMORY = 0.7
+
+# Label propagation works on cells of 8 x 8 pixels and looks 40 pixels far.
+_CELLS = 32
+_REACH = 5
+_NEIGHBOURS = 8
+_TEMPERATURE = 0.05
+# What the carried labels weigh against the decoder, and the threshold of the weighted mean.
+_LABEL_WEIGHT = 0.75
+_THRESHOLD = 0.45
+# Two cells beside the object, then the four that are "surroundings".
+_GAP, _RING = 1, 4
+
+_Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One frame as the chain remembers it: unit features and how much of each cell is object."""
+
+    features: torch.Tensor
+    cells: torch.Tensor
 
 
 class BoxChain:
@@ -39,16 +70,35 @@ class BoxChain:
     prediction : Prediction
         The model's answer there, to all prompts of the object.
     embedding : Embedding
-        Of that frame.
+        Of that frame. Its features span the square that the frame fills from the top left when its
+        longest side is scaled to the side of the square, as LiteMedSAM's do.
+    rule : StopRule, optional
+        When the object counts as ended.
     """
 
     def __init__(
-        self, object_id: int, frame: int, prediction: Prediction, embedding: Embedding
+        self,
+        object_id: int,
+        frame: int,
+        prediction: Prediction,
+        embedding: Embedding,
+        rule: StopRule | None = None,
     ) -> None:
         self.object_id = object_id
+        self.rule = StopRule() if rule is None else rule
+        self.evidence: Evidence | None = None
         self._frame = frame
         self._mask: NDArray[np.bool_] = prediction.mask
         self._ended = not self._mask.any()
+        if self._ended:
+            return
+        self._shape = self._mask.shape
+        self._box = np.array(bounding_box(self._mask), dtype=np.float64)
+        self._key = self._last = _Seen(_unit_features(embedding), _to_cells(self._mask))
+        self._key_area = int(self._mask.sum())
+        inside, outside = _inside_outside(self._key)
+        self._contrast = inside - outside
+        self._matched: tuple[int, _Seen] | None = None
 
     @property
     def ended(self) -> bool:
@@ -63,20 +113,24 @@ class BoxChain:
         frame : int
             The frame that follows the last one, in either direction.
         embedding : Embedding, optional
-            Of that frame; lets the box follow what moved.
+            Of that frame; with it the box follows an object that moves.
         """
         if self._ended:
             return None
-        height, width = shape = self._mask.shape
-        margin = _MARGIN_AT_256 * max(shape) / 256
-        y0, x0, y1, x1 = bounding_box(self._mask)
-        box = (
-            max(y0 - margin, 0.0),
-            max(x0 - margin, 0.0),
-            min(y1 + margin, float(height)),
-            min(x1 + margin, float(width)),
-        )
-        return FramePrompt(self.object_id, frame, boxes=(box,))
+        margin = _MARGIN * max(self._shape) / _SCALE
+        tight = np.array(bounding_box(self._mask), dtype=np.float64)
+        box = _BOX_MEMORY * (tight + [-margin, -margin, margin, margin])
+        box += (1 - _BOX_MEMORY) * self._box
+        if embedding is not None:
+            dy, dx = self._motion(self._match(frame, embedding).cells)
+            box += [dy, dx, dy, dx]
+        height, width = self._shape
+        box = np.clip(box, 0, [height, width, height, width])
+        if min(box[2] - box[0], box[3] - box[1]) < 1:
+            return None
+        self._box = box
+        y0, x0, y1, x1 = box.tolist()
+        return FramePrompt(self.object_id, frame, boxes=((y0, x0, y1, x1),))
 
     def accept(self, frame: int, prediction: Prediction, embedding: Embedding) -> Prediction | None:
         """Weigh the evidence on a frame that was decoded from `next_prompt`.
@@ -92,16 +146,160 @@ class BoxChain:
         Returns
         -------
         Prediction or None
-            What to keep, or None when the object has ended: this frame does not contain it.
+            What to keep: the model's answer, weighed against the labels carried over from the
+            frames before. None when the object has ended: this frame does not contain it.
         """
-        mask = prediction.mask
-        area, before = int(mask.sum()), int(self._mask.sum())
-        union = int((mask | self._mask).sum())
-        iou = int((mask & self._mask).sum()) / union if union else 0.0
-        low, high = _AREA_RATIOS
-        if area == 0 or iou < _LEAST_IOU or not low <= area / before <= high:
+        if self._ended:
+            return None
+        matched = self._match(frame, embedding)
+        logits = _weigh(prediction.logits, _to_pixels(matched.cells, self._shape))
+        mask: NDArray[np.bool_] = logits > 0
+        seen = _Seen(matched.features, _to_cells(mask))
+        self.evidence = self._weigh_evidence(mask, prediction, matched, seen)
+        if self.rule.ended(self.evidence):
             self._ended = True
             return None
-        self._mask = mask
-        self._frame = frame
-        return prediction
+        self._frame, self._mask, self._last = frame, mask, seen
+        return replace(prediction, logits=logits)
+
+    def _weigh_evidence(
+        self, mask: NDArray[np.bool_], prediction: Prediction, matched: _Seen, seen: _Seen
+    ) -> Evidence:
+        area = int(mask.sum())
+        if area == 0:
+            return Evidence.nothing()
+        inside, outside = _inside_outside(seen)
+        decoded = prediction.mask
+        union = int((decoded | mask).sum())
+        overlap = int((self._mask | mask).sum())
+        contrast = (inside - outside) @ self._contrast
+        return Evidence(
+            area=area * (_SCALE / max(self._shape)) ** 2,
+            area_to_key=area / self._key_area,
+            area_to_last=area / int(self._mask.sum()),
+            overlap=int((self._mask & mask).sum()) / overlap,
+            support=float((matched.cells * seen.cells).sum() / seen.cells.sum()),
+            contrast=float(contrast / (self._contrast @ self._contrast).clamp_min(1e-9)),
+            agreement=int((decoded & mask).sum()) / union,
+            predicted_iou=prediction.predicted_iou,
+        )
+
+    def _match(self, frame: int, embedding: Embedding) -> _Seen:
+        if self._matched is None or self._matched[0] != frame:
+            features = _unit_features(embedding)
+            cells = _carry_labels(features, (self._key, self._last))
+            self._matched = (frame, _Seen(features, cells))
+        return self._matched[1]
+
+    def _motion(self, cells: torch.Tensor) -> tuple[float, float]:
+        """How far, in pixels of the frame, the carried labels lie from the last mask."""
+        if float(cells.max()) < _THRESHOLD:
+            return 0.0, 0.0
+        pixels = max(self._shape) / _CELLS
+        old, new = _centre(self._last.cells), _centre(cells * (cells >= _THRESHOLD))
+        return (new[0] - old[0]) * pixels, (new[1] - old[1]) * pixels
+
+
+def _unit_features(embedding: Embedding) -> torch.Tensor:
+    """Return (channels, 32, 32) features of length 1."""
+    features = embedding.features.detach().float()
+    pooled = F.adaptive_avg_pool2d(features[None], _CELLS)[0]
+    return F.normalize(pooled, dim=0)
+
+
+def _content(shape: tuple[int, ...]) -> tuple[int, int]:
+    height, width = (max(1, int(n * _SCALE / max(shape) + 0.5)) for n in shape)
+    return height, width
+
+
+def _to_cells(mask: NDArray[np.bool_]) -> torch.Tensor:
+    """Return the share of each cell, (32, 32), that a mask of a frame covers."""
+    height, width = _content(mask.shape)
+    image = torch.from_numpy(mask).float()[None, None]
+    mode = "area" if max(mask.shape) > _SCALE else "bilinear"
+    scaled = F.interpolate(image, size=(height, width), mode=mode)
+    padded = F.pad(scaled, (0, _SCALE - width, 0, _SCALE - height))
+    return F.avg_pool2d(padded, _SCALE // _CELLS)[0, 0]
+
+
+def _to_pixels(cells: torch.Tensor, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the values of cells at the pixels of a frame of this shape."""
+    height, width = _content(shape)
+    scaled = F.interpolate(
+        cells[None, None], size=(_SCALE, _SCALE), mode="bilinear", align_corners=False
+    )[:, :, :height, :width]
+    pixels = F.interpolate(scaled, size=shape, mode="bilinear", align_corners=False)
+    array: NDArray[np.float32] = pixels[0, 0].cpu().numpy()
+    return array
+
+
+def _weigh(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average the decoder's probability with the carried labels; logits with 0 at the threshold."""
+    decoded = 1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30)))
+    mean = np.clip((1 - _LABEL_WEIGHT) * decoded + _LABEL_WEIGHT * labels, 1e-4, 1 - 1e-4)
+    shifted = np.log(mean / (1 - mean)) - np.log(_THRESHOLD / (1 - _THRESHOLD))
+    return shifted.astype(np.float32)
+
+
+def _carry_labels(features: torch.Tensor, memory: tuple[_Seen, ...]) -> torch.Tensor:
+    """Label cells by the cells near them, in remembered frames, whose features are most alike.
+
+    Parameters
+    ----------
+    features : torch.Tensor
+        (channels, 32, 32), unit length.
+    memory : tuple of _Seen
+
+    Returns
+    -------
+    torch.Tensor
+        (32, 32) in [0, 1].
+    """
+    device = features.device
+    here = torch.cartesian_prod(torch.arange(_CELLS), torch.arange(_CELLS))
+    on = here[torch.stack([m.cells.flatten().cpu() for m in memory]).amax(0) > 0.2]
+    labels = torch.zeros(_CELLS * _CELLS, device=device)
+    if len(on) == 0:
+        return labels.view(_CELLS, _CELLS)
+    low, high = on.amin(0), on.amax(0)
+    asked = _within(here, low - _REACH, high + _REACH)
+    known = _within(here, low - 2 * _REACH, high + 2 * _REACH)
+    far = (here[asked][:, None] - here[known][None]).abs().amax(-1) > _REACH
+    far = far.to(device)
+    asked, known = asked.to(device), known.to(device)
+    queries = features.flatten(1)[:, asked].T
+    alike = [
+        (queries @ m.features.flatten(1)[:, known]).masked_fill(far, -torch.inf) for m in memory
+    ]
+    values = torch.cat([m.cells.flatten().to(device)[known] for m in memory])
+    best, index = torch.cat(alike, dim=1).topk(_NEIGHBOURS, dim=1)
+    weights = (best / _TEMPERATURE).softmax(dim=1)
+    labels[asked] = (weights * values[index]).sum(dim=1)
+    return labels.view(_CELLS, _CELLS)
+
+
+def _within(cells: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    return ((cells >= low) & (cells <= high)).all(dim=1).nonzero()[:, 0]
+
+
+def _inside_outside(seen: _Seen) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean features of the object and of the ring around it, (channels,) each."""
+    cells = seen.cells.to(seen.features.device)
+    core = cells * (cells >= 0.5) if bool((cells >= 0.5).any()) else cells
+    touched = (cells > 0.05).float()
+    ring = _grow(touched, _RING) - _grow(touched, _GAP)
+    means = [
+        (seen.features * weight).sum(dim=(1, 2)) / weight.sum().clamp_min(1e-6)
+        for weight in (core, ring)
+    ]
+    return means[0], means[1]
+
+
+def _grow(cells: torch.Tensor, by: int) -> torch.Tensor:
+    return F.max_pool2d(cells[None, None], 2 * by + 1, stride=1, padding=by)[0, 0]
+
+
+def _centre(cells: torch.Tensor) -> tuple[float, float]:
+    steps = torch.arange(_CELLS, dtype=cells.dtype, device=cells.device)
+    total = cells.sum()
+    return float((cells.sum(1) * steps).sum() / total), float((cells.sum(0) * steps).sum() / total)
