@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from tests.fakes import BrightModel
+from tests.stand_in import StandIn
 from typer.testing import CliRunner
 
 import napari_medsam2 as nm
@@ -41,9 +41,9 @@ def image(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bright(monkeypatch: pytest.MonkeyPatch) -> BrightModel:
+def bright(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """Compute with brightness instead of a network."""
-    model = BrightModel()
+    model = StandIn()
     monkeypatch.setattr(models, "build", lambda *args, **kwargs: model)
     return model
 
@@ -441,14 +441,14 @@ class TestBadInput:
 
 class TestInterrupted:
     def test_ctrl_c_while_computing_leaves_nothing(self, image, bright, monkeypatch):
-        decode = BrightModel.decode
+        decode = StandIn.decode
 
         def interrupted(self, embedding, prompts):
             if self.decoded == 2:
                 raise KeyboardInterrupt
             return decode(self, embedding, prompts)
 
-        monkeypatch.setattr(BrightModel, "decode", interrupted)
+        monkeypatch.setattr(StandIn, "decode", interrupted)
         result = segment(image, "--box", LEFT_BOX, "--scores", image.with_name("s.csv"))
         assert result.exit_code == 130
         assert result.stderr.endswith("interrupted; no unfinished file was left\n")

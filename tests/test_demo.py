@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from tests.fakes import BrightModel
+from tests.stand_in import StandIn
 from typer.testing import CliRunner
 
 from napari_medsam2 import demo, models
@@ -60,7 +60,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 
 
 def test_the_command_writes_all_it_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "build", lambda *args, **kwargs: BrightModel())
+    monkeypatch.setattr(models, "build", lambda *args, **kwargs: StandIn())
     folder = tmp_path / "out"
     result = CliRunner().invoke(app, ["demo", "--output", str(folder)])
     assert result.exit_code == 0, result.output

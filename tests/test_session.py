@@ -14,19 +14,19 @@ import napari_medsam2 as nm
 from napari_medsam2.errors import InputError, ModelError, PromptError, ReadError
 from napari_medsam2.session import Session
 
-BOX_A, BOX_B = (8, 3, 32, 22), (8, 28, 32, 52)
+BOX_A, BOX_B = (8, 2, 32, 22), (8, 28, 32, 52)
 
 
 def two_blocks(n=5):
-    image = np.zeros((n, 40, 60), np.uint8)
-    image[:, 10:30, 5:20] = 200
+    image = np.zeros((n, 40, 64), np.uint8)
+    image[:, 10:30, 4:20] = 200
     image[:, 10:30, 30:50] = 220
     return image
 
 
 def truth(n=5):
-    labels = np.zeros((n, 40, 60), np.uint16)
-    labels[:, 10:30, 5:20] = 1
+    labels = np.zeros((n, 40, 64), np.uint16)
+    labels[:, 10:30, 4:20] = 1
     labels[:, 10:30, 30:50] = 2
     return labels
 
@@ -67,8 +67,8 @@ def test_labels_are_written_as_updates_are_yielded(session):
 
 def test_one_frame_alone(session):
     (update,) = with_boxes(session).segment(2)
-    assert (update.object_id, update.frame, update.area) == (1, 2, 300)
-    assert np.count_nonzero(session.labels) == 300
+    assert (update.object_id, update.frame, update.area) == (1, 2, 320)
+    assert np.count_nonzero(session.labels) == 320
     scores = session.scores[1]
     assert np.isnan(scores[[0, 1, 3, 4]]).all()
     assert scores[2] > 0
@@ -95,14 +95,14 @@ def test_one_time_point_of_four_dimensions():
 
 
 def test_labels_may_be_given(session):
-    mine = np.zeros((5, 40, 60), np.uint8)
+    mine = np.zeros((5, 40, 64), np.uint8)
     other = prepared(Session(two_blocks(), window=(0, 255), labels=mine))
     list(with_boxes(other).propagate())
     np.testing.assert_array_equal(mine, truth())
     with pytest.raises(InputError, match="labels have shape"):
-        Session(two_blocks(), labels=np.zeros((4, 40, 60), np.uint8))
+        Session(two_blocks(), labels=np.zeros((4, 40, 64), np.uint8))
     with pytest.raises(InputError, match="unsigned"):
-        Session(two_blocks(), labels=np.zeros((5, 40, 60), np.int32))
+        Session(two_blocks(), labels=np.zeros((5, 40, 64), np.int32))
 
 
 def test_undo_and_redo_go_over_prompts_and_masks(session):
@@ -228,7 +228,7 @@ def test_names_and_clearing(session):
     ("call", "message"),
     [
         (lambda s: s.add_box(9, BOX_A), "frame 9: the image has frames 0 to 4"),
-        (lambda s: s.add_box(0, (50, 3, 60, 9)), "outside the frame of 40 x 60"),
+        (lambda s: s.add_box(0, (50, 3, 60, 9)), "outside the frame of 40 x 64"),
         (lambda s: s.add_box(0, (9, 3, 5, 9)), "inverted"),
         (lambda s: s.add_box(0, (9, 3, 5)), "four numbers"),
         (lambda s: s.add_box(0, BOX_A, 0), "object id 0 is outside"),

@@ -19,7 +19,6 @@ __all__ = ["app"]
 
 app = typer.Typer(
     cls=Shell,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

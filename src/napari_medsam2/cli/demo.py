@@ -25,7 +25,7 @@ def demo(
         bool, typer.Option("--overwrite", help="Replace the files of an earlier demo.")
     ] = False,
 ) -> None:
-    """Segment sample data, offline: eight organs of a CT phantom, and a beating heart.
+    """Segment sample data, offline: a CT phantom and a beating heart.
 
     The phantom comes with the truth, so the table shows how right the labels are.
     """

@@ -111,7 +111,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     memory = facts["memory"]
     lines = [
         ("axes", ", ".join(f"{a} {n}" for a, n in zip(facts["axes"], facts["shape"], strict=True))),
-        ("spacing", ", ".join(f"{a} {s:.6g} {u}" for a, s, u in spacing)),
+        ("spacing", ", ".join(f"{a} {s:.4g} {u}" for a, s, u in spacing)),
         ("type", facts["dtype"] + (f", {facts['modality']}" if facts["modality"] else "")),
         ("frames", f"{facts['frames']} of {' x '.join(map(str, facts['frame_shape']))} (y, x)"),
         ("intensities", _span(facts["sampled_intensities"], "none is finite") + " in a sample"),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_medsam2.errors import InputError, MedSAM2Error
-from napari_medsam2.tracking.tracker import DIRECTIONS
 
 from .console import note, progress
 
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
     from napari_medsam2.tracking.tracker import Direction
 
 __all__ = ["Plan", "load_model", "run"]
+
+# The tracker's own; importing it would load torch before the input is checked.
+_DIRECTIONS: tuple[Direction, ...] = ("both", "forward", "backward")
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ class Plan:
         """Build a plan from options, or raise `InputError` for those that do not go together."""
         if slice_only and direction is not None:
             raise InputError("--slice-only carries nothing on: leave out --direction")
-        found = next((d for d in DIRECTIONS if d == (direction or "both")), None)
+        found = next((d for d in _DIRECTIONS if d == (direction or "both")), None)
         if found is None:
-            raise InputError(f'--direction "{direction}": use {", ".join(DIRECTIONS)}')
+            raise InputError(f'--direction "{direction}": use {", ".join(_DIRECTIONS)}')
         return cls(found, *frames, objects, slice_only)
 
     def check(self, session: Session) -> None:

@@ -216,12 +216,17 @@ def collect(
             other_points.append(index)
             continue
         y, x = (float(point.position[i]) for i in view.plane)
-        if not _is_inside(frame, y, x, view):
-            problems.append(f"a click outside the image, at ({y:.0f}, {x:.0f}), was left out")
+        try:
+            if not _is_inside(frame, y, x, view):
+                raise PromptError(
+                    f"a click outside the image, at ({y:.0f}, {x:.0f}), was left out"
+                )
+            object_id = check_object_id(_whole(point.object_id))
+        except PromptError as error:
+            problems.append(str(error))
             stray_points.append(index)
-            continue
-        object_id = check_object_id(_whole(point.object_id))
-        clicks[object_id, frame].append((y, x, int(point.polarity != NEGATIVE)))
+        else:
+            clicks[object_id, frame].append((y, x, int(point.polarity != NEGATIVE)))
     for (object_id, frame), group in sorted(clicks.items()):
         places = tuple((y, x) for y, x, _ in group)
         found[object_id].append(PointPrompt(frame, places, tuple(label for *_, label in group)))

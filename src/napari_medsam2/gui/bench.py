@@ -49,7 +49,7 @@ class Bench:
         self.desk: Desk | None = None
         self.settings = Settings()
         self._make = make_session
-        self._shelf = ModelShelf()
+        self.shelf = ModelShelf()
         self._desks: dict[Image, Desk] = {}
         events = viewer.layers.events
         self._watched = (
@@ -89,7 +89,7 @@ class Bench:
             self.desk.keeper.shelve()
             self.desk.prompts.rest()
         if image is not None and image not in self._desks:
-            desk = Desk(self.viewer, image, self._shelf, self._make)
+            desk = Desk(self.viewer, image, self.shelf, self._make)
             desk.prompts.edited.connect(self.edited.emit)
             desk.prompts.begun.connect(self.begun.emit)
             desk.created.connect(self.layer_created.emit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -123,6 +124,14 @@ class Controller:
     def can_stop(self) -> bool:
         """Whether what is under way can be stopped in between."""
         return self._runner.kind in ("segment", "propagate")
+
+    def warm_up(self) -> None:
+        """Load the model in the thread, so that the first slice need not wait for it.
+
+        An error is not shown: it will come again, and be shown, when the model is needed.
+        """
+        settings = self.bench.settings
+        self._runner.start_unseen(partial(self.bench.shelf.load, settings.model, settings.device))
 
     # Objects
 
@@ -392,9 +401,10 @@ class Controller:
         self.bench.require_desk().show_results()
         self.tools.apply()
         self.message.emit(
-            f"Loading {session.model_name}…" if session._model is None else "Working…"
+            "Working…" if self.bench.shelf.holds(session) else f"Loading {session.model_name}…"
         )
-        self._runner.start_run(kind, session, run, n_objects, self._on_ended)
+        lend = partial(self.bench.shelf.lend, session)
+        self._runner.start_run(kind, session, run, n_objects, lend, self._on_ended)
         self.woken.emit()
 
     def _change(self, edit: Callable[[Session], Any]) -> None:

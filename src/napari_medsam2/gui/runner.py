@@ -141,11 +141,26 @@ class Runner:
         session: Session,
         run: Run,
         n_objects: int,
+        before: Callable[[], None],
         then: Callable[[Outcome], None],
     ) -> None:
-        """Begin a run of a session; updates are applied by `poll`, in the caller's thread."""
+        """Begin a run of a session; updates are applied by `poll`, in the caller's thread.
+
+        Parameters
+        ----------
+        kind : {"segment", "propagate"}
+        session : Session
+        run : Run
+        n_objects : int
+            Updates that each frame brings, for progress.
+        before : callable
+            Called in the thread first.
+        then : callable
+            Called with the outcome by `poll`.
+        """
 
         def work(job: Job) -> None:
+            before()
             total = run.total()
             job.report(_Ready(total, _summary(session)))
             for update in run.updates():
@@ -154,6 +169,10 @@ class Runner:
                     break
 
         self._begin(kind, work, run, n_objects, then)
+
+    def start_unseen(self, task: Callable[[], Any]) -> None:
+        """Do something in the thread that no one waits for; nor will anyone hear of its errors."""
+        self._worker.submit(lambda job: task())
 
     def start_task(self, task: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """Begin a task that touches files."""

@@ -106,25 +106,27 @@ class SegmentPanel(Section):
 
     def _show_state(self, state: str) -> None:
         if state == "idle":
-            self.bar.setRange(0, 1)
-            self.bar.setValue(0)
-            self.bar.setFormat("ready")
+            self._show_bar(0, 1, "ready")
         elif state == "stopping":
-            self.bar.setFormat("stopping after this slice…")
+            self._show_bar(self.bar.value(), self.bar.maximum(), "stopping after this slice…")
         elif state == "loading":
-            self.bar.setRange(0, 1)
-            self.bar.setFormat("loading the model…")
+            self._show_bar(0, 1, "starting…")
         elif not self._controller.can_stop:
-            self.bar.setRange(0, 0)
-            self.bar.setFormat("reading or writing…")
+            self._show_bar(0, 0, "reading or writing…")
 
     def _on_progress(self, progress: Progress) -> None:
+        is_running = self._controller.state == "running"
+        text = str(progress) if is_running else self.bar.format()
+        self._show_bar(progress.done, max(1, progress.total), text)
+
+    def _show_bar(self, value: int, maximum: int, text: str) -> None:
+        if (value, maximum, text) == (self.bar.value(), self.bar.maximum(), self.bar.format()):
+            return
         # A progress bar paints at once, and with it the whole window; let it wait for the canvas.
         self.bar.setUpdatesEnabled(False)
-        self.bar.setRange(0, max(1, progress.total))
-        self.bar.setValue(progress.done)
-        if self._controller.state == "running":
-            self.bar.setFormat(str(progress))
+        self.bar.setRange(0, maximum)
+        self.bar.setValue(value)
+        self.bar.setFormat(text)
         self.bar.setUpdatesEnabled(True)
 
     def _on_propagate(self) -> None:

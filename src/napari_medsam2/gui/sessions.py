@@ -22,18 +22,32 @@ class ModelShelf:
     """The model that was loaded last, for the next session that wants the same."""
 
     def __init__(self) -> None:
-        self._key: tuple[str, str] | None = None
-        self._model: Segmenter | None = None
+        self._held: tuple[tuple[str, str], Segmenter] | None = None
 
     def put(self, session: Session) -> None:
         """Keep the model of a session, if it has loaded one."""
         if session._model is not None:
-            self._key, self._model = (session.model_name, session.device_name), session._model
+            self._held = (session.model_name, session.device_name), session._model
 
     def lend(self, session: Session) -> None:
-        """Give a new session the model, if it is the one it would load."""
-        if self._key == (session.model_name, session.device_name):
-            session._model = self._model
+        """Give a session the model, if it is the one it would load; may be called in the thread."""
+        held = self._held
+        key = (session.model_name, session.device_name)
+        if session._model is None and held is not None and held[0] == key:
+            session._model = held[1]
+
+    def holds(self, session: Session) -> bool:
+        """Whether a session need not load its model."""
+        key = (session.model_name, session.device_name)
+        return session._model is not None or (self._held is not None and self._held[0] == key)
+
+    def load(self, model: str, device: str) -> None:
+        """Load a model ahead of the first session that wants it; called in the thread."""
+        from napari_medsam2 import models
+        from napari_medsam2.models.device import choose_device
+
+        if self._held is None:
+            self._held = (model, device), models.build(model, device=choose_device(device))
 
 
 class SessionKeeper:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["MedSAM2Widget"]
 
 _POLL_MS = 30
+# Once the window has been drawn: importing torch holds Python up for parts of a second.
+_WARM_UP_MS = 300
 
 
 class MedSAM2Widget(QWidget):
@@ -62,6 +64,7 @@ class MedSAM2Widget(QWidget):
         self._refresh_later.timeout.connect(self.refresh)
         self._connect(viewer)
         self.refresh()
+        QTimer.singleShot(_WARM_UP_MS, self._warm_up)
 
     def refresh(self) -> None:
         """Show the present state."""
@@ -135,6 +138,10 @@ class MedSAM2Widget(QWidget):
         for event, slot in self._watched:
             event.connect(slot)
         self.destroyed.connect(self.shut_down)
+
+    def _warm_up(self) -> None:
+        if self._is_open:
+            self.controller.warm_up()
 
     def _wake(self) -> None:
         if not self._timer.isActive():

@@ -12,6 +12,7 @@ the object has ended. docs/propagation.md has the measurements behind every cons
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from ..labels import bounding_box
 from ..models.base import FramePrompt
-from .stopping import Evidence, StopRule
+from .stopping import Evidence, StopRule, difference, grow, moved, overlap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,10 +44,6 @@ _TEMPERATURE = 0.05
 # What the carried labels weigh against the decoder, and the threshold of the weighted mean.
 _LABEL_WEIGHT = 0.75
 _THRESHOLD = 0.45
-# Two cells beside the object, then the four that are "surroundings".
-_GAP, _RING = 1, 4
-
-_Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,17 +84,17 @@ class BoxChain:
         self.object_id = object_id
         self.rule = StopRule() if rule is None else rule
         self.evidence: Evidence | None = None
-        self._frame = frame
         self._mask: NDArray[np.bool_] = prediction.mask
         self._ended = not self._mask.any()
         if self._ended:
             return
         self._shape = self._mask.shape
         self._box = np.array(bounding_box(self._mask), dtype=np.float64)
-        self._key = self._last = _Seen(_unit_features(embedding), _to_cells(self._mask))
-        self._key_area = int(self._mask.sum())
-        inside, outside = _inside_outside(self._key)
-        self._contrast = inside - outside
+        features = _unit_features(embedding)
+        device = features.device
+        self._key = self._last = _Seen(features, _to_cells(self._mask, device))
+        self._within = (_to_cells(np.ones(self._shape, dtype=bool), device) > 0.5).float()
+        self._difference = difference(self._key.features, self._key.cells, self._within)
         self._matched: tuple[int, _Seen] | None = None
 
     @property
@@ -119,7 +116,7 @@ class BoxChain:
             return None
         margin = _MARGIN * max(self._shape) / _SCALE
         tight = np.array(bounding_box(self._mask), dtype=np.float64)
-        box = _BOX_MEMORY * (tight + [-margin, -margin, margin, margin])
+        box = _BOX_MEMORY * (tight + np.array([-margin, -margin, margin, margin]))
         box += (1 - _BOX_MEMORY) * self._box
         if embedding is not None:
             dy, dx = self._motion(self._match(frame, embedding).cells)
@@ -127,6 +124,7 @@ class BoxChain:
         height, width = self._shape
         box = np.clip(box, 0, [height, width, height, width])
         if min(box[2] - box[0], box[3] - box[1]) < 1:
+            self._ended = True
             return None
         self._box = box
         y0, x0, y1, x1 = box.tolist()
@@ -154,35 +152,28 @@ class BoxChain:
         matched = self._match(frame, embedding)
         logits = _weigh(prediction.logits, _to_pixels(matched.cells, self._shape))
         mask: NDArray[np.bool_] = logits > 0
-        seen = _Seen(matched.features, _to_cells(mask))
-        self.evidence = self._weigh_evidence(mask, prediction, matched, seen)
+        if not mask.any():
+            self._ended = True
+            return None
+        seen = _Seen(matched.features, _to_cells(mask, matched.features.device))
+        self.evidence = Evidence(
+            contrast=self._contrast_left(seen),
+            overlap=overlap(moved(self._mask, *self._motion(matched.cells)), mask),
+            overlap_in_place=overlap(self._mask, mask),
+        )
         if self.rule.ended(self.evidence):
             self._ended = True
             return None
-        self._frame, self._mask, self._last = frame, mask, seen
+        self._mask, self._last = mask, seen
         return replace(prediction, logits=logits)
 
-    def _weigh_evidence(
-        self, mask: NDArray[np.bool_], prediction: Prediction, matched: _Seen, seen: _Seen
-    ) -> Evidence:
-        area = int(mask.sum())
-        if area == 0:
-            return Evidence.nothing()
-        inside, outside = _inside_outside(seen)
-        decoded = prediction.mask
-        union = int((decoded | mask).sum())
-        overlap = int((self._mask | mask).sum())
-        contrast = (inside - outside) @ self._contrast
-        return Evidence(
-            area=area * (_SCALE / max(self._shape)) ** 2,
-            area_to_key=area / self._key_area,
-            area_to_last=area / int(self._mask.sum()),
-            overlap=int((self._mask & mask).sum()) / overlap,
-            support=float((matched.cells * seen.cells).sum() / seen.cells.sum()),
-            contrast=float(contrast / (self._contrast @ self._contrast).clamp_min(1e-9)),
-            agreement=int((decoded & mask).sum()) / union,
-            predicted_iou=prediction.predicted_iou,
-        )
+    def _contrast_left(self, seen: _Seen) -> float:
+        """Return the part of this frame's difference that lies along the conditioning frame's."""
+        now = difference(seen.features, seen.cells, self._within)
+        if now is None or self._difference is None:
+            return 1.0
+        then = self._difference
+        return float((now @ then) / (then @ then).clamp_min(1e-9))
 
     def _match(self, frame: int, embedding: Embedding) -> _Seen:
         if self._matched is None or self._matched[0] != frame:
@@ -202,8 +193,16 @@ class BoxChain:
 
 def _unit_features(embedding: Embedding) -> torch.Tensor:
     """Return (channels, 32, 32) features of length 1."""
-    features = embedding.features.detach().float()
-    pooled = F.adaptive_avg_pool2d(features[None], _CELLS)[0]
+    features = embedding.features.detach()
+    side = features.shape[-1]
+    if side % _CELLS:
+        return F.normalize(F.adaptive_avg_pool2d(features.float()[None], _CELLS)[0], dim=0)
+    step = side // _CELLS
+    pooled = torch.zeros(len(features), _CELLS, _CELLS, device=features.device)
+    # Summing strided views is three times as fast as torch's average pooling on a CPU.
+    for y in range(step):
+        for x in range(step):
+            pooled += features[:, y::step, x::step]
     return F.normalize(pooled, dim=0)
 
 
@@ -212,10 +211,10 @@ def _content(shape: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
-def _to_cells(mask: NDArray[np.bool_]) -> torch.Tensor:
+def _to_cells(mask: NDArray[np.bool_], device: torch.device) -> torch.Tensor:
     """Return the share of each cell, (32, 32), that a mask of a frame covers."""
     height, width = _content(mask.shape)
-    image = torch.from_numpy(mask).float()[None, None]
+    image = torch.from_numpy(mask).to(device).float()[None, None]
     mode = "area" if max(mask.shape) > _SCALE else "bilinear"
     scaled = F.interpolate(image, size=(height, width), mode=mode)
     padded = F.pad(scaled, (0, _SCALE - width, 0, _SCALE - height))
@@ -229,16 +228,15 @@ def _to_pixels(cells: torch.Tensor, shape: tuple[int, ...]) -> NDArray[np.float3
         cells[None, None], size=(_SCALE, _SCALE), mode="bilinear", align_corners=False
     )[:, :, :height, :width]
     pixels = F.interpolate(scaled, size=shape, mode="bilinear", align_corners=False)
-    array: NDArray[np.float32] = pixels[0, 0].cpu().numpy()
-    return array
+    return np.asarray(pixels[0, 0].cpu().numpy(), dtype=np.float32)
 
 
 def _weigh(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Average the decoder's probability with the carried labels; logits with 0 at the threshold."""
-    decoded = 1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30)))
+    decoded: NDArray[np.float32] = 1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30)))
     mean = np.clip((1 - _LABEL_WEIGHT) * decoded + _LABEL_WEIGHT * labels, 1e-4, 1 - 1e-4)
     shifted = np.log(mean / (1 - mean)) - np.log(_THRESHOLD / (1 - _THRESHOLD))
-    return shifted.astype(np.float32)
+    return np.asarray(shifted, dtype=np.float32)
 
 
 def _carry_labels(features: torch.Tensor, memory: tuple[_Seen, ...]) -> torch.Tensor:
@@ -256,47 +254,36 @@ def _carry_labels(features: torch.Tensor, memory: tuple[_Seen, ...]) -> torch.Te
         (32, 32) in [0, 1].
     """
     device = features.device
-    here = torch.cartesian_prod(torch.arange(_CELLS), torch.arange(_CELLS))
-    on = here[torch.stack([m.cells.flatten().cpu() for m in memory]).amax(0) > 0.2]
     labels = torch.zeros(_CELLS * _CELLS, device=device)
-    if len(on) == 0:
+    known = torch.stack([seen.cells.flatten() for seen in memory]).amax(0) > 0.2
+    if not bool(known.any()):
         return labels.view(_CELLS, _CELLS)
-    low, high = on.amin(0), on.amax(0)
-    asked = _within(here, low - _REACH, high + _REACH)
-    known = _within(here, low - 2 * _REACH, high + 2 * _REACH)
-    far = (here[asked][:, None] - here[known][None]).abs().amax(-1) > _REACH
-    far = far.to(device)
-    asked, known = asked.to(device), known.to(device)
-    queries = features.flatten(1)[:, asked].T
+    near = grow(known.float().view(_CELLS, _CELLS), _REACH).flatten() > 0
+    asked = near.nonzero()[:, 0]
+    around, outside = (table.to(device)[asked] for table in _neighbourhoods())
+    queries = features.flatten(1).T[asked]
     alike = [
-        (queries @ m.features.flatten(1)[:, known]).masked_fill(far, -torch.inf) for m in memory
+        (queries @ seen.features.flatten(1)).gather(1, around).masked_fill_(outside, -torch.inf)
+        for seen in memory
     ]
-    values = torch.cat([m.cells.flatten().to(device)[known] for m in memory])
+    values = torch.cat([seen.cells.flatten()[around] for seen in memory], dim=1)
     best, index = torch.cat(alike, dim=1).topk(_NEIGHBOURS, dim=1)
     weights = (best / _TEMPERATURE).softmax(dim=1)
-    labels[asked] = (weights * values[index]).sum(dim=1)
+    labels[asked] = (weights * values.gather(1, index)).sum(dim=1)
     return labels.view(_CELLS, _CELLS)
 
 
-def _within(cells: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    return ((cells >= low) & (cells <= high)).all(dim=1).nonzero()[:, 0]
-
-
-def _inside_outside(seen: _Seen) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean features of the object and of the ring around it, (channels,) each."""
-    cells = seen.cells.to(seen.features.device)
-    core = cells * (cells >= 0.5) if bool((cells >= 0.5).any()) else cells
-    touched = (cells > 0.05).float()
-    ring = _grow(touched, _RING) - _grow(touched, _GAP)
-    means = [
-        (seen.features * weight).sum(dim=(1, 2)) / weight.sum().clamp_min(1e-6)
-        for weight in (core, ring)
-    ]
-    return means[0], means[1]
-
-
-def _grow(cells: torch.Tensor, by: int) -> torch.Tensor:
-    return F.max_pool2d(cells[None, None], 2 * by + 1, stride=1, padding=by)[0, 0]
+@cache
+def _neighbourhoods() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return, for each cell, the indices of the cells within reach and which are off the grid."""
+    steps = torch.arange(-_REACH, _REACH + 1)
+    cells = torch.arange(_CELLS)
+    y = (cells[:, None] + steps)[:, None, :, None]
+    x = (cells[:, None] + steps)[None, :, None, :]
+    outside = (y < 0) | (y >= _CELLS) | (x < 0) | (x >= _CELLS)
+    index = (y.clamp(0, _CELLS - 1) * _CELLS + x.clamp(0, _CELLS - 1)).expand_as(outside)
+    window = (_CELLS * _CELLS, steps.numel() ** 2)
+    return index.reshape(window), outside.reshape(window)
 
 
 def _centre(cells: torch.Tensor) -> tuple[float, float]:

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["Evidence", "StopRule"]
+import numpy as np
+from torch.nn import functional as F
+
+from ..labels import bounding_box
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+__all__ = ["Evidence", "StopRule", "difference", "grow", "moved", "overlap"]
+
+# The surroundings of an object: the cells 2 to 4 beside it.
+_GAP, _RING = 1, 4
+# With less around it than this share of itself, an object fills the frame.
+_LEAST_RING = 0.1
 
 
 @dataclass(frozen=True)
@@ -13,42 +28,97 @@ class Evidence:
 
     Attributes
     ----------
-    area : float
-        Of the mask, in pixels at the scale where the frame's longest side is 256.
-    area_to_key, area_to_last : float
-        Area of the mask, over that on the conditioning and on the previous frame.
-    overlap : float
-        IoU of the mask with that of the previous frame.
-    support : float
-        Mean over the mask, in [0, 1], of the labels carried from the frames before.
     contrast : float
         How much of the object's difference from its surroundings on the conditioning frame is left:
-        1 all, 0 none, below 0 reversed.
-    agreement : float
-        IoU of the decoder's own mask with the one that was kept.
-    predicted_iou : float
-        The model's opinion of its mask.
+        1 all, 0 none, below 0 reversed; 1 for an object that has no surroundings on the frame.
+    overlap : float
+        IoU of the mask with that of the previous frame, moved along as far as the object moved.
+    overlap_in_place : float
+        The same without moving it.
     """
 
-    area: float
-    area_to_key: float
-    area_to_last: float
-    overlap: float
-    support: float
     contrast: float
-    agreement: float
-    predicted_iou: float
-
-    @classmethod
-    def nothing(cls) -> Evidence:
-        """Return the evidence of an empty mask."""
-        return cls(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    overlap: float
+    overlap_in_place: float
 
 
 @dataclass(frozen=True)
 class StopRule:
-    """Thresholds below which an object counts as ended."""
+    """Thresholds below which an object counts as ended.
+
+    The defaults were chosen on training volumes and confirmed on others; docs/propagation.md.
+
+    Attributes
+    ----------
+    least_contrast, least_overlap : float
+        See `Evidence`.
+    jump_contrast : float
+        The contrast that a mask needs where it overlaps less than `least_overlap` in place: what
+        jumps must look the same.
+    """
+
+    least_contrast: float = 0.35
+    least_overlap: float = 0.3
+    jump_contrast: float = 0.7
 
     def ended(self, evidence: Evidence) -> bool:
         """Whether the object is no longer on the frame."""
-        return evidence.area == 0
+        jumped = evidence.overlap_in_place < self.least_overlap
+        needed = self.jump_contrast if jumped else self.least_contrast
+        return evidence.contrast < needed or evidence.overlap < self.least_overlap
+
+
+def difference(
+    features: torch.Tensor, cells: torch.Tensor, within: torch.Tensor
+) -> torch.Tensor | None:
+    """Return the mean feature of an object minus that of the ring around it.
+
+    Parameters
+    ----------
+    features : torch.Tensor
+        (channels, rows, columns).
+    cells : torch.Tensor
+        (rows, columns), the share of each cell that is object.
+    within : torch.Tensor
+        (rows, columns), 1 where the frame is, 0 in its padding.
+
+    Returns
+    -------
+    torch.Tensor or None
+        (channels,); None if the object leaves hardly a ring on the frame.
+    """
+    touched = (cells > 0.05).float()
+    ring = (grow(touched, _RING) - grow(touched, _GAP)) * within
+    if float(ring.sum()) < _LEAST_RING * float(touched.sum()):
+        return None
+    full = cells >= 0.5
+    core = cells * full if bool(full.any()) else cells
+    inside, outside = (
+        (features * weight).sum(dim=(1, 2)) / weight.sum().clamp_min(1e-6)
+        for weight in (core, ring)
+    )
+    return inside - outside
+
+
+def grow(cells: torch.Tensor, by: int) -> torch.Tensor:
+    """Return the greatest value within so many cells, (rows, columns)."""
+    return F.max_pool2d(cells[None, None], 2 * by + 1, stride=1, padding=by)[0, 0]
+
+
+def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    """Return the IoU of two masks, 0 if both are empty."""
+    union = int((one | other).sum())
+    return int((one & other).sum()) / union if union else 0.0
+
+
+def moved(mask: NDArray[np.bool_], dy: float, dx: float) -> NDArray[np.bool_]:
+    """Return a mask shifted by whole pixels, cut off at the border of the frame."""
+    shifted = np.zeros_like(mask)
+    y0, x0, y1, x1 = bounding_box(mask)
+    down, right = round(dy), round(dx)
+    height, width = mask.shape
+    top, left = max(y0 + down, 0), max(x0 + right, 0)
+    bottom, end = min(y1 + down, height), min(x1 + right, width)
+    if top < bottom and left < end:
+        shifted[top:bottom, left:end] = mask[top - down : bottom - down, left - right : end - right]
+    return shifted

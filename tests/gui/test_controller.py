@@ -1,0 +1,489 @@
+"""The controller on a viewer without a window; tests/gui/test_window.py has the window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+from tests.gui.conftest import BOX, SHAPE, disc, rectangle, session_maker
+
+from napari_medsam2 import BoxPrompt, PointPrompt, PromptSet, Session
+from napari_medsam2.gui.controller import Controller
+
+DISC = int(disc().sum())
+
+
+def draw(controller: Controller, frame: int = 2, box=BOX) -> None:
+    controller.use_box_tool()
+    controller.bench.desk.prompts.boxes.add_rectangles(rectangle(frame, box))
+
+
+def counts(controller: Controller, object_id: int = 1) -> list[int]:
+    return [int((frame == object_id).sum()) for frame in controller.session.labels]
+
+
+def filled(controller: Controller, object_id: int = 1) -> list[bool]:
+    return [n > 0 for n in counts(controller, object_id)]
+
+
+def texts(notes) -> list[str]:
+    return [note.message for note in notes]
+
+
+def test_a_drawn_box_is_segmented_on_its_slice(controller, viewer_model):
+    draw(controller)
+    assert controller.wait(10)
+    assert controller.session.prompts == PromptSet().add(1, BoxPrompt(2, BOX))
+    assert counts(controller) == [0, 0, DISC, 0, 0]
+    layer = viewer_model.layers["disc [MedSAM2]"]
+    assert isinstance(layer, Labels)
+    assert layer.data is controller.session.labels
+    np.testing.assert_array_equal(layer.scale, (3, 1, 1))
+
+
+def test_without_segment_while_drawing_nothing_is_segmented_until_asked(controller):
+    controller.segment_while_drawing = False
+    draw(controller)
+    assert controller.wait(10)
+    assert counts(controller) == [0] * 5
+    assert controller.segment_slice()
+    assert controller.wait(10)
+    assert counts(controller) == [0, 0, DISC, 0, 0]
+
+
+def test_propagation_reports_states_and_progress(controller):
+    draw(controller)
+    controller.wait(10)
+    states, progress = [], []
+    controller.state_changed.connect(states.append)
+    controller.progressed.connect(progress.append)
+    assert controller.propagate()
+    assert controller.wait(10)
+    assert states == ["loading", "running", "idle"]
+    assert (progress[0].done, progress[-1].done, progress[-1].total) == (0, 5, 5)
+    assert str(progress[-1]).startswith("frame 5 of 5")
+    assert all(filled(controller))
+
+
+def test_range_direction_and_objects(controller):
+    draw(controller)
+    controller.new_object()
+    draw(controller, box=(1, 1, 9, 9))
+    controller.wait(10)
+    controller.propagate(direction="forward", stop=4, object_ids=[1])
+    controller.wait(10)
+    assert filled(controller) == [False, False, True, True, False]
+
+
+def test_undo_and_redo_move_prompts_and_masks(controller):
+    draw(controller)
+    controller.wait(10)
+    boxes = controller.bench.desk.prompts.boxes
+    controller.propagate()
+    controller.wait(10)
+    controller.undo()
+    assert counts(controller) == [0, 0, DISC, 0, 0]
+    assert boxes.nshapes == 1
+    controller.undo()
+    assert counts(controller) == [0] * 5
+    controller.undo()
+    assert boxes.nshapes == 0
+    for _ in range(3):
+        controller.redo()
+    assert boxes.nshapes == 1
+    np.testing.assert_allclose(boxes.data[0], rectangle(2))
+    assert all(filled(controller))
+    assert controller.wait(10)
+    # What undo has written into the layers is no new edit.
+    assert controller.session.redo_text is None
+    assert controller.session.undo_text == "propagate object 1"
+
+
+def test_cancel_keeps_what_is_done(gated_controller, gated):
+    controller = gated_controller
+    controller.segment_while_drawing = False
+    draw(controller, frame=0)
+    controller.propagate()
+    gated.open(2)
+    while filled(controller) != [True, True, False, False, False]:
+        controller.poll(wait=0.05)
+    messages = []
+    controller.message.connect(messages.append)
+    controller.cancel()
+    assert controller.state == "stopping"
+    gated.open(1)
+    assert controller.wait(10)
+    assert controller.state == "idle"
+    assert filled(controller) == [True, True, True, False, False]
+    assert messages[-1].startswith("Stopped after 3 of 5 slices")
+    controller.undo()
+    assert counts(controller) == [0] * 5
+
+
+def test_undo_during_a_run_stops_it_and_takes_it_back(gated_controller, gated):
+    controller = gated_controller
+    controller.segment_while_drawing = False
+    draw(controller, frame=0)
+    controller.propagate()
+    gated.open(1)
+    while not counts(controller)[0]:
+        controller.poll(wait=0.05)
+    controller.undo()
+    gated.open(4)
+    assert controller.wait(10)
+    assert counts(controller) == [0] * 5
+    assert controller.last_error is None
+    assert controller.session.redo_text == "propagate object 1"
+
+
+def test_a_newer_preview_replaces_an_older_one(gated_controller, gated):
+    controller = gated_controller
+    controller.segment_while_drawing = False
+    draw(controller, 1)
+    draw(controller, 3)
+    controller.segment_slice(1)
+    controller.segment_slice(2)  # has no prompt; never begins
+    controller.segment_slice(3)
+    gated.open()
+    assert controller.wait(10)
+    assert controller.last_error is None
+    assert counts(controller)[3] == DISC
+    assert not counts(controller)[2]
+
+
+def test_no_second_propagation_and_no_slice_in_mid_run(gated_controller, gated, notes):
+    controller = gated_controller
+    controller.segment_while_drawing = False
+    draw(controller)
+    assert controller.propagate()
+    assert not controller.propagate()
+    assert not controller.segment_slice()
+    assert "a propagation is running" in texts(notes)[-1]
+    gated.open()
+    assert controller.wait(10)
+    assert all(filled(controller))
+
+
+def test_points_without_a_box_are_refused_in_words(controller, notes):
+    controller.use_point_tool()
+    controller.bench.desk.prompts.points.add([[2, 30, 40]])
+    assert controller.wait(10)
+    assert controller.session.prompts[1].prompts == (PointPrompt(2, ((30, 40),), (1,)),)
+    assert [n.severity.value for n in notes] == ["warning"]
+    assert texts(notes) == ["MedSAM2: object 1, frame 2: needs a box"]
+    assert "needs a box" in str(controller.last_error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error"), MemoryError(), KeyError("x")])
+def test_no_error_of_the_model_is_lost(controller, model, notes, monkeypatch, error):
+    def fail(frame):
+        raise error
+
+    monkeypatch.setattr(model, "embed", fail)
+    draw(controller)
+    assert controller.wait(10)
+    assert controller.state == "idle"
+    assert [n.severity.value for n in notes] == ["error"]
+    assert texts(notes)[0].startswith("MedSAM2: ")
+    monkeypatch.undo()
+    assert controller.segment_slice()
+    assert controller.wait(10)
+    assert counts(controller)[2] == DISC
+
+
+def test_nothing_to_segment_is_said(controller, notes):
+    assert not controller.propagate()
+    assert "draw a box" in texts(notes)[-1]
+    controller.bench.use(None)
+    assert not controller.segment_slice()
+    assert "there is no image" in texts(notes)[-1]
+
+
+def test_a_click_outside_the_image_is_removed_and_told(controller, notes):
+    controller.use_point_tool()
+    points = controller.bench.desk.prompts.points
+    points.add([[2, -9, 40]])
+    assert controller.wait(10)
+    assert len(points.data) == 0
+    assert "outside the image" in texts(notes)[0]
+
+
+def test_objects_have_the_colours_of_their_labels(controller, viewer_model):
+    draw(controller)
+    assert controller.new_object() == 2
+    draw(controller, box=(1, 1, 9, 9))
+    controller.wait(10)
+    labels = viewer_model.layers["disc [MedSAM2]"]
+    boxes = controller.bench.desk.prompts.boxes
+    assert list(boxes.features["object_id"]) == [1, 2]
+    for row, object_id in enumerate((1, 2)):
+        np.testing.assert_allclose(boxes.edge_color[row], labels.get_color(object_id), atol=1e-6)
+        np.testing.assert_allclose(
+            controller.objects[row].colour, labels.get_color(object_id), atol=1e-6
+        )
+    assert labels.selected_label == 2
+
+
+def test_new_object_is_the_next_free_id(controller):
+    assert controller.new_object() == 1
+    draw(controller)
+    assert controller.new_object() == 2
+    assert controller.new_object() == 2
+    controller.session.add_box(2, (1, 1, 9, 9), object_id=7)
+    assert controller.new_object() == 8
+
+
+def test_removing_an_object_takes_prompts_and_labels_and_can_be_undone(controller):
+    draw(controller)
+    controller.wait(10)
+    controller.remove_object(1)
+    assert controller.session.prompts == PromptSet()
+    assert counts(controller) == [0] * 5
+    assert controller.bench.desk.prompts.boxes.nshapes == 0
+    controller.undo()
+    assert counts(controller)[2] == DISC
+    assert controller.bench.desk.prompts.boxes.nshapes == 1
+
+
+def test_prompts_of_a_script_appear_in_the_layers(controller):
+    controller.session.add_box(1, BOX, object_id=3, name="lesion")
+    controller.session.add_points(1, [(30, 40), (5, 5)], [1, 0], object_id=3)
+    assert controller.propagate()
+    assert controller.wait(10)
+    prompts = controller.bench.desk.prompts
+    np.testing.assert_allclose(prompts.boxes.data[0], rectangle(1))
+    assert list(prompts.boxes.features["object_id"]) == [3]
+    assert list(prompts.points.features["polarity"]) == ["positive", "negative"]
+    assert [s.value for s in prompts.points.symbol] == ["disc", "x"]
+    assert all(filled(controller, 3))
+    assert controller.objects[-1].name == "lesion"
+
+
+def test_the_same_prompts_give_the_labels_of_a_script(controller, stack, model):
+    draw(controller)
+    draw(controller, frame=4)
+    controller.wait(10)
+    controller.propagate()
+    controller.wait(10)
+    session = session_maker(model)(stack)
+    session.add_box(2, BOX)
+    session.add_box(4, BOX)
+    for _ in session.propagate():
+        pass
+    np.testing.assert_array_equal(controller.session.labels, session.labels)
+
+
+def test_a_transposed_view_works_along_its_own_slider(controller, viewer_model):
+    draw(controller)
+    controller.wait(10)
+    viewer_model.dims.order = (1, 0, 2)
+    viewer_model.dims.set_current_step(1, 30)
+    controller.use_box_tool()
+    drawn = np.array([[0.5, 30, 27.5], [0.5, 30, 51.5], [3.5, 30, 51.5], [3.5, 30, 27.5]])
+    controller.bench.desk.prompts.boxes.add_rectangles(drawn)
+    assert controller.wait(10)
+    session = controller.session
+    assert session.stack.axis == 1
+    assert session.prompts == PromptSet().add(1, BoxPrompt(30, (1, 28, 4, 52)))
+    row = int(disc()[30].sum())
+    assert [int((session.labels[z, 30] == 1).sum()) for z in range(5)] == [0, row, row, row, 0]
+    # The axial box waits, and its mask stays but where the coronal one says otherwise.
+    assert int((session.labels[2] == 1).sum()) == DISC
+    viewer_model.dims.order = (0, 1, 2)
+    assert controller.session.prompts == PromptSet().add(1, BoxPrompt(2, BOX))
+
+
+def test_undo_of_a_box_in_another_view_leaves_the_first_box_alone(controller, viewer_model):
+    draw(controller)
+    controller.wait(10)
+    viewer_model.dims.order = (1, 0, 2)
+    controller.session.add_box(30, (1, 28, 4, 52))
+    controller.segment_slice(30)
+    controller.wait(10)
+    controller.undo()
+    controller.undo()
+    boxes = controller.bench.desk.prompts.boxes
+    assert boxes.nshapes == 1
+    np.testing.assert_allclose(boxes.data[0], rectangle(2))
+
+
+def test_changing_the_window_keeps_prompts_labels_and_history(controller):
+    draw(controller)
+    controller.wait(10)
+    before = controller.session
+    controller.bench.configure(window="10,210")
+    after = controller.session
+    assert after is not before
+    assert after.settings["window"] == [10.0, 210.0] or after.settings["window"] == "10,210"
+    assert after.prompts == before.prompts
+    assert after.labels is before.labels
+    assert after.scores.keys() == {1}
+    controller.undo()
+    assert counts(controller) == [0] * 5
+
+
+def test_the_display_window_is_that_of_the_layer_when_it_runs(controller, viewer_model):
+    viewer_model.layers["disc"].contrast_limits = (5, 250)
+    controller.bench.configure(window="display")
+    assert (controller.session.window.low, controller.session.window.high) == (5, 250)
+    viewer_model.layers["disc"].contrast_limits = (7, 99)
+    assert controller.session.window.low == 7
+
+
+def test_deleting_the_image_in_mid_run(gated_controller, gated, viewer_model):
+    controller = gated_controller
+    controller.segment_while_drawing = False
+    draw(controller)
+    controller.propagate()
+    gated.open(1)
+    while not any(counts(controller)):
+        controller.poll(wait=0.05)
+    viewer_model.layers.remove("disc")
+    assert controller.state == "idle"
+    assert controller.bench.image is None
+    gated.open()
+    assert controller.wait(10)
+    assert controller.last_error is None
+
+
+@pytest.mark.parametrize("name", ["disc boxes", "disc [MedSAM2]"])
+def test_deleting_our_layers_in_mid_run(gated_controller, gated, viewer_model, name):
+    controller = gated_controller
+    controller.segment_while_drawing = False
+    draw(controller)
+    controller.propagate()
+    viewer_model.layers.remove(name)
+    gated.open()
+    assert controller.wait(10)
+    assert controller.last_error is None
+    draw(controller)
+    controller.propagate()
+    assert controller.wait(10)
+    assert controller.last_error is None
+    assert all(filled(controller))
+
+
+def test_closing_in_mid_run(gated_controller, gated):
+    controller = gated_controller
+    draw(controller)
+    controller.propagate()
+    controller.close()
+    gated.open()
+    assert not controller.poll()
+    assert controller.state == "idle"
+
+
+def test_two_images_have_their_own_prompts_and_history(controller, viewer_model, stack):
+    draw(controller)
+    controller.wait(10)
+    other = viewer_model.add_image(stack[::-1].copy(), name="other")
+    controller.bench.use(other)
+    assert controller.session.prompts == PromptSet()
+    draw(controller, frame=1)
+    controller.wait(10)
+    assert counts(controller) == [0, DISC, 0, 0, 0]
+    controller.bench.use(viewer_model.layers["disc"])
+    assert counts(controller) == [0, 0, DISC, 0, 0]
+    assert controller.session.undo_text == "segment object 1"
+
+
+def test_4d_works_at_the_time_of_the_slider(model):
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    image = np.full((2, *SHAPE), 20, np.uint8)
+    image[1, :, disc()] = 200
+    viewer.add_image(image, name="movie")
+    controller = Controller(viewer, session_maker(model))
+    viewer.dims.set_current_step(0, 1)
+    viewer.dims.set_current_step(1, 2)
+    controller.use_box_tool()
+    controller.bench.desk.prompts.boxes.add_rectangles(np.insert(rectangle(2), 0, 1, axis=1))
+    controller.wait(10)
+    assert controller.session.stack.at == (1,)
+    controller.propagate()
+    controller.wait(10)
+    labels = controller.session.labels
+    assert labels.shape == image.shape
+    assert not labels[0].any()
+    assert all((frame == 1).any() for frame in labels[1])
+    viewer.dims.set_current_step(0, 0)
+    assert controller.session.stack.at == (0,)
+    assert controller.session.prompts.prompted_ids == ()
+    controller.close()
+
+
+def test_rgb_2d_multiscale_and_dask(model, stack):
+    import dask.array as da
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    controller = Controller(viewer, session_maker(model))
+    viewer.add_image(np.repeat(stack[..., None], 3, axis=-1), name="rgb")
+    viewer.add_image(stack[0], name="plane")
+    viewer.add_image([stack, stack[:, ::2, ::2]], name="pyramid", multiscale=True)
+    viewer.add_image(da.from_array(stack, chunks=(1, 64, 64)), name="dask")
+    for name in ("rgb", "plane", "pyramid", "dask"):
+        controller.bench.use(viewer.layers[name])
+        controller.session.add_box(0, BOX)
+        assert controller.segment_slice(0), name
+        assert controller.wait(10)
+        labels = controller.session.labels
+        assert labels.shape == (SHAPE if name != "plane" else SHAPE[1:])
+        assert int((labels == 1).sum()) == DISC, name
+    controller.close()
+
+
+def test_labels_and_session_to_files_and_back(controller, tmp_path, stack, model):
+    from napari.components import ViewerModel
+
+    from napari_medsam2.io import read_labels
+
+    draw(controller)
+    controller.wait(10)
+    controller.rename_object(1, "disc")
+    assert controller.save_labels(tmp_path / "labels.nii.gz")
+    assert controller.wait(10)
+    np.testing.assert_array_equal(
+        read_labels(tmp_path / "labels.nii.gz"), controller.session.labels
+    )
+    assert controller.save_session(tmp_path / "work.medsam2.json")
+    assert controller.wait(10)
+    assert controller.last_error is None
+
+    viewer = ViewerModel()
+    viewer.add_image(stack, name="disc", scale=(3.0, 1.0, 1.0))
+    again = Controller(viewer, session_maker(model))
+    assert again.open_session(tmp_path / "work.medsam2.json")
+    assert again.wait(10)
+    assert again.last_error is None
+    assert again.session.prompts == PromptSet().add(1, BoxPrompt(2, BOX), name="disc")
+    np.testing.assert_array_equal(viewer.layers["disc [MedSAM2]"].data, controller.session.labels)
+    assert viewer.layers["disc [MedSAM2]"].data is again.session.labels
+    np.testing.assert_allclose(viewer.layers["disc boxes"].data[0], rectangle(2))
+    again.close()
+
+
+def test_a_file_that_cannot_be_written_is_told(controller, notes, tmp_path):
+    draw(controller)
+    controller.wait(10)
+    controller.save_labels(tmp_path / "no" / "such" / "labels.nii.gz")
+    assert controller.wait(10)
+    assert [n.severity.value for n in notes] == ["error"]
+    assert "labels.nii.gz" in notes[0].message or "such" in notes[0].message
+
+
+def test_layers_follow_an_image_that_was_moved(controller, viewer_model):
+    draw(controller)
+    controller.wait(10)
+    viewer_model.layers["disc"].translate = (0, 5, 7)
+    controller.segment_slice(2)
+    controller.wait(10)
+    for name in ("disc boxes", "disc [MedSAM2]"):
+        np.testing.assert_array_equal(viewer_model.layers[name].translate, (0, 5, 7))
+
+
+def test_a_session_is_a_real_one_by_default(viewer_model):
+    controller = Controller(viewer_model)
+    assert type(controller.session) is Session
+    controller.close()
