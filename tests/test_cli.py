@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from tests.stand_in import StandIn
+from tests.fakes import BrightModel
 from typer.testing import CliRunner
 
 import napari_medsam2 as nm
@@ -20,7 +20,7 @@ from napari_medsam2.cli import app
 from napari_medsam2.io import PromptDocument, files, read_labels, write_prompts
 from napari_medsam2.prompts import BoxPrompt, PromptSet
 
-FRAMES, HEIGHT, WIDTH = 5, 40, 50
+FRAMES, HEIGHT, WIDTH = 5, 64, 64
 # Around the left square (rows 10 to 20, columns 8 to 18) and the right one (12 to 24, 30 to 44).
 LEFT_BOX, RIGHT_BOX = "2,8,6,22,20", "1,10,28,26,46"
 
@@ -41,9 +41,9 @@ def image(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bright(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+def bright(monkeypatch: pytest.MonkeyPatch) -> BrightModel:
     """Compute with brightness instead of a network."""
-    model = StandIn()
+    model = BrightModel()
     monkeypatch.setattr(models, "build", lambda *args, **kwargs: model)
     return model
 
@@ -301,7 +301,7 @@ class TestBadInput:
             ("2,9,5,5,9", "inverted"),
             ("2,5,5,5,9", "0 x 4 pixels"),
             ("2,5,5,6,6", "1 x 1 pixels"),
-            ("2,100,100,120,120", "lies outside the frame of 40 x 50"),
+            ("2,100,100,120,120", "lies outside the frame of 64 x 64"),
             ("9,5,5,9,9", "frames 0 to 4"),
         ],
     )
@@ -441,14 +441,14 @@ class TestBadInput:
 
 class TestInterrupted:
     def test_ctrl_c_while_computing_leaves_nothing(self, image, bright, monkeypatch):
-        decode = StandIn.decode
+        decode = BrightModel.decode
 
         def interrupted(self, embedding, prompts):
             if self.decoded == 2:
                 raise KeyboardInterrupt
             return decode(self, embedding, prompts)
 
-        monkeypatch.setattr(StandIn, "decode", interrupted)
+        monkeypatch.setattr(BrightModel, "decode", interrupted)
         result = segment(image, "--box", LEFT_BOX, "--scores", image.with_name("s.csv"))
         assert result.exit_code == 130
         assert result.stderr.endswith("interrupted; no unfinished file was left\n")
@@ -499,7 +499,7 @@ class TestInfo:
     def test_text(self, image):
         result = call("info", image)
         assert result.exit_code == 0, result.output
-        for words in ("z 5, y 40, x 50", "uint8", "5 of 40 x 50", "20 to 220 in a sample"):
+        for words in ("z 5, y 64, x 64", "uint8", "5 of 64 x 64", "20 to 220 in a sample"):
             assert words in result.stdout
 
     def test_json_of_a_ct(self, tmp_path):

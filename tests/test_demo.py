@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from tests.stand_in import StandIn
+from tests.fakes import BrightModel
 from typer.testing import CliRunner
 
 from napari_medsam2 import demo, models
@@ -60,7 +60,9 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 
 
 def test_the_command_writes_all_it_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "build", lambda *args, **kwargs: StandIn())
+    monkeypatch.setattr(models, "build", lambda *args, **kwargs: BrightModel())
+    names = {1: "liver", 4: "left kidney"}
+    monkeypatch.setattr(demo, "PHANTOM_NAMES", names)
     folder = tmp_path / "out"
     result = CliRunner().invoke(app, ["demo", "--output", str(folder)])
     assert result.exit_code == 0, result.output
@@ -74,13 +76,13 @@ def test_the_command_writes_all_it_names(tmp_path, monkeypatch):
     assert image.spacing == pytest.approx(volume.spacing)
     with (folder / "phantom_dice.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["name"] for row in rows] == [*PHANTOM_NAMES.values(), "mean"]
+    assert [row["name"] for row in rows] == [*names.values(), "mean"]
     liver = demo.dice(labels == 1, truth == 1)
     assert float(rows[0]["dice"]) == pytest.approx(liver, abs=1e-4)
     assert re.search(
         rf"1 +liver +{(labels == 1).sum()} +{(truth == 1).sum()} +{liver:.3f}", result.stdout
     )
-    assert read_prompts(folder / "phantom_prompts.json").prompts.ids == tuple(PHANTOM_NAMES)
+    assert read_prompts(folder / "phantom_prompts.json").prompts.ids == tuple(names)
 
     with (folder / "echo_area.csv").open(newline="") as file:
         areas = [int(row["area_px"]) for row in csv.DictReader(file)]

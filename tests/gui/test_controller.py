@@ -111,11 +111,13 @@ def test_cancel_keeps_what_is_done(gated_controller, gated):
     controller.message.connect(messages.append)
     controller.cancel()
     assert controller.state == "stopping"
-    gated.open(1)
+    gated.open(1)  # for the frame that may be in work
     assert controller.wait(10)
     assert controller.state == "idle"
-    assert filled(controller) == [True, True, True, False, False]
-    assert messages[-1].startswith("Stopped after 3 of 5 slices")
+    done = sum(filled(controller))
+    assert done in (2, 3)
+    assert filled(controller) == [True] * done + [False] * (5 - done)
+    assert messages[-1].startswith(f"Stopped after {done} of 5 frames")
     controller.undo()
     assert counts(controller) == [0] * 5
 

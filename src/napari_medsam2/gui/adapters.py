@@ -218,9 +218,7 @@ def collect(
         y, x = (float(point.position[i]) for i in view.plane)
         try:
             if not _is_inside(frame, y, x, view):
-                raise PromptError(
-                    f"a click outside the image, at ({y:.0f}, {x:.0f}), was left out"
-                )
+                raise PromptError(f"a click outside the image, at ({y:.0f}, {x:.0f}), was left out")
             object_id = check_object_id(_whole(point.object_id))
         except PromptError as error:
             problems.append(str(error))

@@ -11,6 +11,7 @@ from napari_medsam2.errors import InputError
 from napari_medsam2.io.layers import image_layers
 
 from .desk import Desk
+from .relay import relay
 from .sessions import ModelShelf
 from .settings import Settings
 
@@ -90,9 +91,9 @@ class Bench:
             self.desk.prompts.rest()
         if image is not None and image not in self._desks:
             desk = Desk(self.viewer, image, self.shelf, self._make)
-            desk.prompts.edited.connect(self.edited.emit)
-            desk.prompts.begun.connect(self.begun.emit)
-            desk.created.connect(self.layer_created.emit)
+            relay(desk.prompts.edited, self.edited)
+            relay(desk.prompts.begun, self.begun)
+            relay(desk.created, self.layer_created)
             self._desks[image] = desk
         self.desk = None if image is None else self._desks[image]
         self.changed.emit()

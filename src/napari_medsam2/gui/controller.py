@@ -6,15 +6,14 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
-from napari_medsam2.errors import InputError, MedSAM2Error
+from napari_medsam2.errors import InputError
 from napari_medsam2.session import Session
 
 from . import files, notify
 from .bench import Bench
 from .objects import ObjectInfo, free_id, list_objects
-from .runner import Runner
+from .relay import relay
+from .requests import Requests
 from .tools import Tools
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ __all__ = ["Controller"]
 _DEBOUNCE = 0.15  # seconds that a layer must rest before its prompts are read
 
 
-class Controller:
+class Controller(Requests):
     """Segment the images of a viewer.
 
     Requests return at once; the work happens in a thread. Whoever shows the controller calls `poll`
@@ -57,39 +56,21 @@ class Controller:
     last_error : MedSAM2Error or None
     """
 
-    # "idle", "loading", "running" or "stopping".
-    state_changed = Signal(str)
-    # A Progress.
-    progressed = Signal(object)
-    # One line on what has happened; one on model, device and window.
-    message = Signal(str)
-    ready = Signal(str)
-    # Objects, prompts, history, image or settings are not what they were.
-    changed = Signal()
-    # Polling is needed.
-    woken = Signal()
-
     def __init__(self, viewer: ViewerModel, make_session: Callable[..., Session] = Session) -> None:
+        super().__init__()
         self.viewer = viewer
         self.segment_while_drawing = True
-        self.last_error: MedSAM2Error | None = None
         # Called by `wait` between polls, to keep a window alive.
         self.pump: Callable[[], None] | None = None
         self.bench = Bench(viewer, make_session)
         self.tools = Tools(self.bench)
-        self._runner = Runner()
-        self._next: Callable[[], Any] | None = None
         self._edited_at = 0.0
-        self._is_closed = False
-        self._runner.state_changed.connect(self.state_changed.emit)
-        self._runner.progressed.connect(self.progressed.emit)
-        self._runner.ready.connect(self.ready.emit)
         self._runner.applied.connect(self._on_applied)
-        self.bench.leaving.connect(self._on_leaving)
+        self.bench.leaving.connect(self._abandon)
         self.bench.changed.connect(self._on_bench)
         self.bench.edited.connect(self._on_edited)
         self.bench.begun.connect(self._on_begun)
-        self.tools.changed.connect(self.changed.emit)
+        relay(self.tools.changed, self.changed)
         for event in (viewer.dims.events.order, viewer.dims.events.ndisplay):
             event.connect(self._on_view)
         self.tools.apply()
@@ -109,21 +90,6 @@ class Controller:
         if desk.session is not None and self._runner.is_busy:
             return desk.session
         return desk.open(self.bench.settings)
-
-    @property
-    def state(self) -> str:
-        """The state: "idle", "loading", "running" or "stopping"."""
-        return self._runner.state
-
-    @property
-    def is_propagating(self) -> bool:
-        """Whether a propagation is under way."""
-        return self._runner.kind == "propagate"
-
-    @property
-    def can_stop(self) -> bool:
-        """Whether what is under way can be stopped in between."""
-        return self._runner.kind in ("segment", "propagate")
 
     def warm_up(self) -> None:
         """Load the model in the thread, so that the first slice need not wait for it.
@@ -223,11 +189,6 @@ class Controller:
 
         return self._unless_propagating(begin)
 
-    def cancel(self) -> None:
-        """Stop after the frame that is being computed; what is done stays."""
-        self._next = None
-        self._runner.cancel()
-
     def undo(self) -> bool:
         """Take back the last step, prompts and masks together; stops a run first."""
         return self._when_idle(lambda: self._travel("undo"), stop=True)
@@ -252,10 +213,7 @@ class Controller:
         def begin() -> None:
             volume = None if self.bench.desk is None else self.bench.desk.volume()
             device = self.bench.settings.device
-            self._runner.start_task(
-                lambda: files.open_session(path, volume, device), self._on_opened
-            )
-            self.woken.emit()
+            self._begin_task(lambda: files.open_session(path, volume, device), self._on_opened)
 
         return self._when_idle(begin)
 
@@ -328,31 +286,6 @@ class Controller:
             self.bench.close()
 
     # Inside
-
-    def _guarded(self, action: Callable[[], Any]) -> bool:
-        """Do something; an error becomes a notification."""
-        self.last_error = None
-        try:
-            action()
-        except MedSAM2Error as error:
-            self._fail(error)
-        return self.last_error is None
-
-    def _fail(self, error: MedSAM2Error) -> None:
-        self.last_error = error
-        self.message.emit(str(error))
-        notify.report(error)
-
-    def _when_idle(self, action: Callable[[], Any], *, stop: bool = False) -> bool:
-        """Do something now, or once the present run has ended; the newest request counts."""
-        if self._is_closed:
-            return False
-        if not self._runner.is_busy:
-            return self._guarded(action)
-        self._next = lambda: self._guarded(action)
-        if stop:
-            self._runner.cancel()
-        return True
 
     def _unless_propagating(self, action: Callable[[], Any]) -> bool:
         if self.is_propagating:
@@ -430,8 +363,7 @@ class Controller:
 
     def _save(self, path: str | Path, save: Callable[[Session, str | Path], Path]) -> None:
         session = self._session_in_line()
-        self._runner.start_task(lambda: save(session, path), self._on_saved)
-        self.woken.emit()
+        self._begin_task(lambda: save(session, path), self._on_saved)
 
     # Events
 
@@ -452,23 +384,10 @@ class Controller:
             self._guarded(self._show_all)
         self._conclude(outcome, "Opened the session")
 
-    def _conclude(self, outcome: Outcome, text: str) -> None:
-        if outcome.error is not None:
-            self._fail(outcome.error)
-        elif self.last_error is None:
-            self.message.emit(text)
-        self.changed.emit()
-        following, self._next = self._next, None
-        if following is not None:
-            following()
-
     def _on_applied(self, frames: frozenset[int]) -> None:
         if self.bench.desk is not None:
             self.bench.desk.touch(frames)
-
-    def _on_leaving(self) -> None:
-        self._next = None
-        self._runner.abandon()
+            self.changed.emit()
 
     def _on_bench(self) -> None:
         self.tools.apply()

@@ -12,6 +12,7 @@ from napari_medsam2.prompts import PromptSet
 from .adapters import FrameView
 from .layers import full_resolution, volume_of
 from .prompt_layers import PromptLayers
+from .relay import relay
 from .results import ResultLayer
 from .sessions import SessionKeeper
 from .settings import Recipe
@@ -62,8 +63,8 @@ class Desk:
         self._axis: int | None = None
         self._written = PromptSet()
         self.prompts.edited.connect(self._on_edited)
-        self.prompts.created.connect(self.created.emit)
-        self.results.created.connect(self.created.emit)
+        relay(self.prompts.created, self.created)
+        relay(self.results.created, self.created)
 
     @property
     def session(self) -> Session | None:

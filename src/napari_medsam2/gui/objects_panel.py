@@ -24,7 +24,7 @@ __all__ = ["ObjectsPanel"]
 
 _ROW_HEIGHT = 22
 _SHOWN_ROWS = 4
-_ID, _NAME, _PROMPTS, _SLICES, _REMOVE = range(5)
+_ID, _NAME, _PROMPTS, _FRAMES, _REMOVE = range(5)
 _ON, _BESIDE = "On object", "Beside it"
 
 
@@ -66,8 +66,11 @@ class ObjectsPanel(Section):
         tools = self._controller.tools
         objects = self._controller.objects
         if objects != self._shown:
+            rows_stay = [o.id for o in objects] == [o.id for o in self._shown]
             self._shown = objects
-            self._fill(objects)
+            if not rows_stay:
+                self._make_rows(objects)
+            self._write_rows(objects)
         with QSignalBlocker(self.table):
             ids = [info.id for info in objects]
             if tools.object_id in ids:
@@ -82,7 +85,7 @@ class ObjectsPanel(Section):
 
     def _make_table(self) -> QTableWidget:
         table = QTableWidget(0, 5)
-        table.setHorizontalHeaderLabels(["Id", "Name", "Prompts", "Slices", ""])
+        table.setHorizontalHeaderLabels(["Id", "Name", "Prompts", "Frames", ""])
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setShowGrid(False)
@@ -93,7 +96,7 @@ class ObjectsPanel(Section):
         rows.setDefaultSectionSize(_ROW_HEIGHT)
         header.setHighlightSections(False)
         header.setMinimumSectionSize(22)
-        for column in (_ID, _PROMPTS, _SLICES, _REMOVE):
+        for column in (_ID, _PROMPTS, _FRAMES, _REMOVE):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         table.setFixedHeight((_SHOWN_ROWS + 1) * _ROW_HEIGHT + 6)
@@ -102,21 +105,30 @@ class ObjectsPanel(Section):
         table.itemChanged.connect(self._on_renamed)
         return table
 
-    def _fill(self, objects: list[ObjectInfo]) -> None:
+    def _make_rows(self, objects: list[ObjectInfo]) -> None:
         with QSignalBlocker(self.table):
             self.table.setRowCount(len(objects))
             for number, info in enumerate(objects):
-                texts = (str(info.id), info.name, str(info.n_prompts), str(info.n_frames))
-                for column, text in enumerate(texts):
-                    item = QTableWidgetItem(text)
+                for column in (_ID, _NAME, _PROMPTS, _FRAMES):
+                    item = QTableWidgetItem()
                     if column != _NAME:
                         item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
-                    if column in (_PROMPTS, _SLICES):
+                    if column in (_PROMPTS, _FRAMES):
                         item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-                    if column == _ID:
-                        item.setIcon(swatch(info.colour))
                     self.table.setItem(number, column, item)
                 self.table.setCellWidget(number, _REMOVE, self._remove_button(info.id))
+
+    def _write_rows(self, objects: list[ObjectInfo]) -> None:
+        with QSignalBlocker(self.table):
+            for number, info in enumerate(objects):
+                texts = (str(info.id), info.name, str(info.n_prompts), str(info.n_frames))
+                for column, text in enumerate(texts):
+                    item = self.table.item(number, column)
+                    assert item is not None
+                    if item.text() != text:
+                        item.setText(text)
+                    if column == _ID:
+                        item.setIcon(swatch(info.colour))
 
     def _remove_button(self, object_id: int) -> QToolButton:
         push = QToolButton()

@@ -85,8 +85,8 @@ class Outcome:
             return f"Segmented the slice in {self.seconds:.1f} s"
         done, total = self.progress.done, self.progress.total
         if self.cancelled:
-            return f"Stopped after {done} of {total} slices; what is done stays (Ctrl+Z undoes)"
-        return f"Propagated through {done} slices in {self.seconds:.0f} s"
+            return f"Stopped after {done} of {total} frames; what is done stays (Ctrl+Z undoes)"
+        return f"Propagated through {done} frames in {self.seconds:.0f} s"
 
 
 @dataclass(frozen=True)

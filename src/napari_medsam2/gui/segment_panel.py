@@ -34,20 +34,20 @@ class SegmentPanel(Section):
             controller.segment_slice,
         )
         self.direction = Choice(
-            "From the slices with prompts forward, backward, or both ways", _DIRECTIONS
+            "From the frames with prompts forward, backward, or both ways", _DIRECTIONS
         )
         self.propagate = button(
-            "Propagate", "Carry the objects through the other slices", self._on_propagate
+            "Propagate", "Carry the objects through the other frames", self._on_propagate
         )
         self.only_object = QCheckBox("Only the selected object")
         self.only_object.setToolTip(
             "Propagate the object selected above, not all that have prompts"
         )
-        self.only_range = QCheckBox("Only slices")
-        self.only_range.setToolTip("Propagate within these slices, both included")
+        self.only_range = QCheckBox("Only frames")
+        self.only_range.setToolTip("Propagate within these frames, both included")
         self.first, self.last = QSpinBox(), QSpinBox()
-        self.first.setToolTip("First slice to fill")
-        self.last.setToolTip("Last slice to fill")
+        self.first.setToolTip("First frame to fill")
+        self.last.setToolTip("Last frame to fill")
         for spin in (self.first, self.last):
             spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
             # napari's style makes them so wide that the row would be cut off.
@@ -56,7 +56,7 @@ class SegmentPanel(Section):
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
         self.stop = button(
-            "Stop", "Stop after the slice in work; what is done stays (Esc)", controller.cancel
+            "Stop", "Stop after the frame in work; what is done stays (Esc)", controller.cancel
         )
         self.stop.setFixedWidth(64)
         self.undo = button("Undo", "Take back the last step (Ctrl+Z)", controller.undo)
@@ -108,7 +108,7 @@ class SegmentPanel(Section):
         if state == "idle":
             self._show_bar(0, 1, "ready")
         elif state == "stopping":
-            self._show_bar(self.bar.value(), self.bar.maximum(), "stopping after this slice…")
+            self._show_bar(self.bar.value(), self.bar.maximum(), "stopping after this frame…")
         elif state == "loading":
             self._show_bar(0, 1, "starting…")
         elif not self._controller.can_stop:

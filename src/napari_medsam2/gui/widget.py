@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
 
+from napari_medsam2.session import Session
+
 from .controller import Controller
 from .image_panel import ImagePanel
 from .keys import Keys
@@ -15,6 +17,8 @@ from .save_panel import SavePanel
 from .segment_panel import SegmentPanel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.viewer import Viewer
 
 __all__ = ["MedSAM2Widget"]
@@ -32,6 +36,8 @@ class MedSAM2Widget(QWidget):
     napari_viewer : napari.viewer.Viewer
         Given by napari, by the name of this parameter.
     parent : QWidget, optional
+    make_session : callable
+        Builds sessions; for tests.
 
     Attributes
     ----------
@@ -39,11 +45,17 @@ class MedSAM2Widget(QWidget):
         Does everything that the widget does, for scripts.
     """
 
-    def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        napari_viewer: Viewer,
+        parent: QWidget | None = None,
+        *,
+        make_session: Callable[..., Session] = Session,
+    ) -> None:
         super().__init__(parent)
         # napari hands out a proxy whose layers are proxies too, none identical to the real ones.
         viewer: Viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self.controller = Controller(viewer)
+        self.controller = Controller(viewer, make_session)
         self.controller.pump = QApplication.processEvents
         self.image = ImagePanel(self.controller)
         self.objects = ObjectsPanel(self.controller)

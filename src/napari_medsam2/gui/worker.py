@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Ended", "InternalError", "Job", "Worker"]
 
 
-_NICENESS = 5
+_NICENESS = 2
 
 
 class InternalError(MedSAM2Error):

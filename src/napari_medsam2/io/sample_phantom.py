@@ -126,7 +126,8 @@ def _anatomy() -> list[_Tissue]:
         _Tissue(left_kidney, 180.0, 4, (-48, 4, 36), (40, 68, 100)),
         _Tissue(_aorta, 220.0, 5, (-1e3, 4, -10), (1e3, 40, 36)),
         _Tissue(_spine, 400.0, 6, (-1e3, 30, -60), (1e3, 90, 60)),
-        _Tissue(_tube(63, 0, 7, 8), 30.0, 0, (-1e3, 50, -12), (1e3, 76, 12)),
+        # The canal counts as spine, as in the masks of most CT data sets.
+        _Tissue(_tube(63, 0, 7, 8), 30.0, 6, (-1e3, 50, -12), (1e3, 76, 12)),
         _ellipsoid((-18, -38, -52), (22, 13, 12), 12.0, 7),
         _ellipsoid((14, -14, -88), (13, 12, 13), 60.0, 8),
     ]

@@ -19,14 +19,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ..labels import bounding_box
-from ..models.base import FramePrompt
+from napari_medsam2.labels import bounding_box
+from napari_medsam2.models.base import FramePrompt
+
 from .stopping import Evidence, StopRule, difference, grow, moved, overlap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..models.base import Embedding, Prediction
+    from napari_medsam2.models.base import Embedding, Prediction
 
 __all__ = ["BoxChain"]
 
@@ -41,6 +42,8 @@ _CELLS = 32
 _REACH = 5
 _NEIGHBOURS = 8
 _TEMPERATURE = 0.05
+# How much worse the features may fit where the labels went to than where the object was.
+_BELIEF = 0.05
 # What the carried labels weigh against the decoder, and the threshold of the weighted mean.
 _LABEL_WEIGHT = 0.75
 _THRESHOLD = 0.45
@@ -183,12 +186,32 @@ class BoxChain:
         return self._matched[1]
 
     def _motion(self, cells: torch.Tensor) -> tuple[float, float]:
-        """How far, in pixels of the frame, the carried labels lie from the last mask."""
-        if float(cells.max()) < _THRESHOLD:
+        """How far, in pixels of the frame, the object has moved since the last mask.
+
+        The carried labels say where to, unless they have jumped to something that looks less like
+        the object than what lies in its old place.
+        """
+        if self._matched is None or float(cells.max()) < _THRESHOLD:
+            return 0.0, 0.0
+        old, new = _centre(self._last.cells), _centre(cells * (cells >= _THRESHOLD))
+        dy, dx = new[0] - old[0], new[1] - old[1]
+        steps = round(dy), round(dx)
+        if steps == (0, 0):
+            return 0.0, 0.0
+        now = self._matched[1].features
+        there, here = (_likeness(self._last, now, *by) for by in (steps, (0, 0)))
+        if there < here - _BELIEF:
             return 0.0, 0.0
         pixels = max(self._shape) / _CELLS
-        old, new = _centre(self._last.cells), _centre(cells * (cells >= _THRESHOLD))
-        return (new[0] - old[0]) * pixels, (new[1] - old[1]) * pixels
+        return dy * pixels, dx * pixels
+
+
+def _likeness(seen: _Seen, now: torch.Tensor, dy: int, dx: int) -> float:
+    """Return how alike an object's cells are to those of another frame, so many cells further."""
+    rows, cols = (slice(max(0, -d), _CELLS - max(0, d)) for d in (dy, dx))
+    rows_now, cols_now = (slice(max(0, d), _CELLS - max(0, -d)) for d in (dy, dx))
+    alike = (seen.features[:, rows, cols] * now[:, rows_now, cols_now]).sum(0)
+    return float((alike * seen.cells[rows, cols]).sum() / seen.cells.sum().clamp_min(1e-6))
 
 
 def _unit_features(embedding: Embedding) -> torch.Tensor:
@@ -233,8 +256,10 @@ def _to_pixels(cells: torch.Tensor, shape: tuple[int, ...]) -> NDArray[np.float3
 
 def _weigh(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Average the decoder's probability with the carried labels; logits with 0 at the threshold."""
-    decoded: NDArray[np.float32] = 1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30)))
-    mean = np.clip((1 - _LABEL_WEIGHT) * decoded + _LABEL_WEIGHT * labels, 1e-4, 1 - 1e-4)
+    decoded = 1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30)))
+    mean: NDArray[np.float64] = np.clip(
+        (1 - _LABEL_WEIGHT) * decoded + _LABEL_WEIGHT * labels, 1e-4, 1 - 1e-4
+    )
     shifted = np.log(mean / (1 - mean)) - np.log(_THRESHOLD / (1 - _THRESHOLD))
     return np.asarray(shifted, dtype=np.float32)
 

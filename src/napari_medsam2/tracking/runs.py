@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .tracker import Propagation, segment_frame
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from napari_medsam2.labels import Edit, LabelStore, MaskUpdate
 
     from .embeddings import FrameEncoder
+    from .tracker import Propagation
 
 __all__ = ["Run", "compute", "count", "replay"]
 
@@ -90,6 +89,8 @@ class Run:
 
 def compute(encoder: FrameEncoder, record: RunRecord) -> Iterator[MaskUpdate]:
     """Compute the mask updates that a "segment" or "propagate" record asks for."""
+    from .tracker import segment_frame
+
     if record.kind == "segment":
         assert record.frame is not None
         asked = [o.id for o in record.prompts.objects if o.on(record.frame)]
@@ -121,4 +122,6 @@ def replay(encoder: FrameEncoder, store: LabelStore, records: Iterable[RunRecord
 
 
 def _propagation(encoder: FrameEncoder, record: RunRecord) -> Propagation:
+    from .tracker import Propagation
+
     return Propagation(encoder, record.prompts, record.direction, record.start, record.stop)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.nn import functional as F
 
-from ..labels import bounding_box
+from napari_medsam2.labels import bounding_box
 
 if TYPE_CHECKING:
     import torch

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DIRECTIONS", "Direction", "Propagation", "segment_frame"]
 
+# An object is nested in another one that is at least twice as large and covers most of it.
+_NESTED_SIZE = 0.5
+_NESTED_SHARE = 0.6
+
 Direction = Literal["both", "forward", "backward"]
 DIRECTIONS: tuple[Direction, ...] = ("both", "forward", "backward")
 
@@ -264,19 +268,56 @@ class _Contest:
         return updates
 
     def _divide(self, claims: Mapping[int, _Claim]) -> dict[int, NDArray[np.bool_]]:
-        """Return each object's mask inside its box; ties go to the lower id."""
+        """Return each object's mask inside its box.
+
+        A pixel goes to the higher logit, ties to the lower id; but an object that lies mostly
+        inside a larger one (a lesion in its organ) keeps its pixels, whatever the larger one says.
+        """
         if len(claims) < 2:
             return {i: c.logits > 0 for i, c in claims.items()}
+        depth = _nesting(claims)
         best = np.zeros(self.shape, dtype=np.float16)
+        rank = np.full(self.shape, -1, dtype=np.int16)
         owner = np.zeros(self.shape, dtype=np.int64)
         for i, claim in sorted(claims.items()):
             y0, x0, y1, x1 = claim.bbox
-            higher = claim.logits > best[y0:y1, x0:x1]
-            best[y0:y1, x0:x1][higher] = claim.logits[higher]
-            owner[y0:y1, x0:x1][higher] = i
+            box = slice(y0, y1), slice(x0, x1)
+            deeper = depth[i] > rank[box]
+            higher = (depth[i] == rank[box]) & (claim.logits > best[box])
+            won = (claim.logits > 0) & (deeper | higher)
+            best[box][won] = claim.logits[won]
+            rank[box][won] = depth[i]
+            owner[box][won] = i
         return {
             i: owner[c.bbox[0] : c.bbox[2], c.bbox[1] : c.bbox[3]] == i for i, c in claims.items()
         }
+
+
+def _nesting(claims: Mapping[int, _Claim]) -> dict[int, int]:
+    """Return how many larger objects each object lies mostly inside of."""
+    areas = {i: int(np.count_nonzero(c.logits > 0)) for i, c in claims.items()}
+    return {
+        i: sum(
+            1
+            for j, outer in claims.items()
+            if areas[i] < _NESTED_SIZE * areas[j]
+            and _shared(inner, outer) > _NESTED_SHARE * areas[i]
+        )
+        for i, inner in claims.items()
+    }
+
+
+def _shared(one: _Claim, other: _Claim) -> int:
+    """Return the number of pixels that two objects both claim."""
+    y0, x0 = (max(a, b) for a, b in zip(one.bbox[:2], other.bbox[:2], strict=True))
+    y1, x1 = (min(a, b) for a, b in zip(one.bbox[2:], other.bbox[2:], strict=True))
+    if y1 <= y0 or x1 <= x0:
+        return 0
+    masks = (
+        c.logits[y0 - c.bbox[0] : y1 - c.bbox[0], x0 - c.bbox[1] : x1 - c.bbox[1]] > 0
+        for c in (one, other)
+    )
+    return int(np.count_nonzero(np.logical_and(*masks)))
 
 
 def _cropped(frame: int, object_id: int, claim: _Claim, mask: NDArray[np.bool_]) -> MaskUpdate:

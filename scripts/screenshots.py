@@ -1,0 +1,190 @@
+"""Take the pictures of the documentation from a real window: docs/images/napari-*.png.
+
+    python scripts/screenshots.py                 on a desktop
+    xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/screenshots.py
+
+Everything in them is real: the samples that come with the package, boxes as a person would draw
+them, LiteMedSAM's own masks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import napari
+
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+SIZE = (1440, 860)
+SLICE = 20
+# Boxes on slice 20 of the phantom, (y0, x0, y1, x1), drawn a little larger than the organ.
+ORGANS = {
+    1: ("liver", (56, 30, 123, 84)),
+    2: ("spleen", (88, 145, 131, 163)),
+    3: ("left kidney", (101, 119, 131, 146)),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=IMAGES)
+    parser.add_argument("only", nargs="*", choices=[[], *PICTURES], help="default: all")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        from napari.settings import get_settings
+
+        # Settings of its own: pictures as a new user sees napari, and nobody's are changed.
+        get_settings(path=Path(folder) / "settings.yaml")
+        for name in options.only or PICTURES:
+            path = options.output / f"napari-{name}.png"
+            with window() as viewer:
+                PICTURES[name](viewer, path)
+            print(f"{path.name}  {path.stat().st_size // 1024} kB")
+    return 0
+
+
+@contextmanager
+def window() -> Iterator[napari.Viewer]:
+    """Open a napari window, and close it."""
+    import napari
+
+    viewer = napari.Viewer()
+    viewer.window.resize(*SIZE)
+    try:
+        yield viewer
+    finally:
+        viewer.close()
+
+
+def first_box(viewer: napari.Viewer, path: Path) -> None:
+    """A box around the liver, and its mask on this slice."""
+    controller, _ = phantom(viewer)
+    controller.session.add_box(SLICE, ORGANS[1][1], 1, name=ORGANS[1][0])
+    finish(controller, controller.segment_slice)
+    controller.use_box_tool()
+    shoot(viewer, path)
+
+
+def running(viewer: napari.Viewer, path: Path) -> None:
+    """Three organs under way."""
+    controller, widget = phantom(viewer)
+    draw_organs(controller)
+    finish(controller, controller.segment_slice)
+    controller.propagate()
+    settle(lambda: widget.segment.bar.value() >= 9)
+    viewer.dims.set_current_step(0, SLICE + 4)
+    shoot(viewer, path)
+    controller.cancel()
+    settle(lambda: controller.state == "idle")
+
+
+def volume(viewer: napari.Viewer, path: Path) -> None:
+    """The same organs in 3D."""
+    controller, _ = phantom(viewer)
+    draw_organs(controller)
+    finish(controller, controller.propagate)
+    viewer.layers["phantom boxes"].visible = False
+    viewer.layers["phantom"].opacity = 0.35
+    viewer.dims.ndisplay = 3
+    viewer.scene.camera.angles = (-12, 28, 118)
+    viewer.layers.selection.active = viewer.layers["phantom [MedSAM2]"]
+    viewer.layers["phantom [MedSAM2]"].opacity = 0.8
+    shoot(viewer, path)
+
+
+def movie(viewer: napari.Viewer, path: Path) -> None:
+    """The left ventricle through a heart beat."""
+    from napari_medsam2.io.samples import ECHO_LEFT_VENTRICLE
+
+    viewer.open_sample("napari-medsam2", "echocardiogram")
+    controller, _ = dock(viewer)
+    frame, box = ECHO_LEFT_VENTRICLE
+    controller.session.add_box(frame, box, 1, name="left ventricle")
+    finish(controller, controller.propagate)
+    viewer.dims.set_current_step(0, frame)
+    controller.use_box_tool()
+    shoot(viewer, path)
+
+
+def widget_alone(viewer: napari.Viewer, path: Path) -> None:
+    """The widget, from top to bottom."""
+    controller, widget = phantom(viewer)
+    draw_organs(controller)
+    finish(controller, controller.segment_slice)
+    controller.use_box_tool()
+    settle(lambda: True)
+    widget.grab().save(str(path))
+
+
+PICTURES: dict[str, Callable[[Any, Path], None]] = {
+    "first-box": first_box,
+    "running": running,
+    "volume": volume,
+    "movie": movie,
+    "widget": widget_alone,
+}
+
+
+def phantom(viewer: napari.Viewer) -> tuple[Any, Any]:
+    viewer.open_sample("napari-medsam2", "phantom")
+    viewer.layers.remove("phantom truth")
+    viewer.dims.set_current_step(0, SLICE)
+    controller, widget = dock(viewer)
+    controller.bench.configure(window="abdomen")
+    return controller, widget
+
+
+def dock(viewer: napari.Viewer) -> tuple[Any, Any]:
+    _, widget = viewer.window.add_plugin_dock_widget("napari-medsam2", "MedSAM2")
+    # The canvas has become narrower: fit the image into it again.
+    settle(lambda: True)
+    viewer.reset_view()
+    viewer.scene.camera.zoom *= 1.15
+    return widget.controller, widget
+
+
+def draw_organs(controller: Any) -> None:
+    for object_id, (name, box) in ORGANS.items():
+        controller.session.add_box(SLICE, box, object_id, name=name)
+
+
+def finish(controller: Any, start: Callable[[], bool]) -> None:
+    if not (start() and controller.wait(600)):
+        raise SystemExit("did not finish in ten minutes")
+    if controller.last_error is not None:
+        raise SystemExit(str(controller.last_error))
+
+
+def settle(until: Callable[[], bool], seconds: float = 0.5) -> None:
+    """Let the window live until something is so, and paint itself."""
+    from qtpy.QtWidgets import QApplication
+
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends or not until():
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+def shoot(viewer: napari.Viewer, path: Path) -> None:
+    viewer.status = ""
+    settle(lambda: True)
+    viewer.screenshot(str(path), canvas_only=False, flash=False)
+    if shutil.which("pngquant"):  # a third of the size, where it is at hand
+        subprocess.run(
+            ["pngquant", "--force", "--output", str(path), "256", str(path)], check=False
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
