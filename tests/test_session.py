@@ -37,7 +37,7 @@ def session():
 
 
 def prepared(session):
-    session._model = BrightModel()
+    session.use_model(BrightModel())
     return session
 
 
@@ -196,6 +196,29 @@ def test_an_update_after_the_end_is_ignored(session):
     run.apply(second)
     np.testing.assert_array_equal(session.labels, before)
     assert run.total() == 10
+
+
+def test_another_session_on_the_same_frames_takes_over(session):
+    list(with_boxes(session).propagate(object_ids=[1]))
+    other = prepared(Session(two_blocks(), window=(0, 400), labels=session.labels))
+    other.take_over(session)
+    # 200 of 400 is 127.5 of 255: still bright to the model, but other logits and other scores.
+    list(other.propagate(object_ids=[2]))
+    np.testing.assert_array_equal(other.labels, truth())
+    assert [run.window for run in other.runs] == [(0, 255), (0, 400)]
+    np.testing.assert_array_equal(other.replay(), other.labels)
+    other.undo()
+    other.undo()
+    assert not other.labels.any()
+    with pytest.raises(InputError, match="same frames and labels"):
+        prepared(Session(two_blocks())).take_over(other)
+
+
+def test_a_history_can_begin_anew(session):
+    list(with_boxes(session).propagate())
+    session.begin_history()
+    assert not session.undo()
+    np.testing.assert_array_equal(session.replay(), truth())
 
 
 def test_removing_an_object_and_taking_it_back(session):

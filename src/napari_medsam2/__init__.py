@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import errors, models
     from .io import read, write_labels
     from .labels import MaskUpdate
+    from .oneliner import segment
     from .prompts import (
         BoxPrompt,
         MaskPrompt,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         PromptSet,
         ScribblePrompt,
     )
-    from .session import Session, segment
+    from .session import Session
     from .volume import Volume
 
 __all__ = [
@@ -52,7 +53,7 @@ _HOME = {
     "Session": "session",
     "Volume": "volume",
     "read": "io",
-    "segment": "session",
+    "segment": "oneliner",
     "write_labels": "io",
 }
 

@@ -31,6 +31,8 @@ class RunRecord:
         Of a "propagate".
     updates : int
         How many mask updates were applied: fewer than all if it was stopped.
+    window : (low, high) or None
+        The intensities that the model saw as 0 and 255.
     """
 
     kind: Literal["segment", "propagate", "remove"]
@@ -40,6 +42,7 @@ class RunRecord:
     start: int | None = None
     stop: int | None = None
     updates: int = 0
+    window: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

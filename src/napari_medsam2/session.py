@@ -12,7 +12,7 @@ from .errors import InputError, PromptError
 from .history import RunRecord, Step
 from .labels import LabelStore
 from .prompt_editor import PromptEditor
-from .prompts import Prompt, PromptSet, check_object_id
+from .prompts import PromptSet, check_object_id
 from .tracking.embeddings import DEFAULT_CACHE_MB, EmbeddingCache, FrameEncoder
 from .tracking.runs import Run, compute, count, replay
 from .volume import Volume
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .tracking.tracker import Direction
     from .windows import Window, WindowChoice
 
-__all__ = ["Run", "Session", "segment"]
+__all__ = ["Run", "Session"]
 
 MEMORY_BANKS = ("sam2",)
 
@@ -154,6 +154,15 @@ class Session(PromptEditor):
                 image_size=self.settings["image_size"],
             )
         return self._model
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the model is loaded already."""
+        return self._model is not None
+
+    def use_model(self, model: Segmenter) -> None:
+        """Use a model that is loaded already, instead of loading one on first use."""
+        self._model = model
 
     @property
     def window(self) -> Window:
@@ -290,6 +299,31 @@ class Session(PromptEditor):
             self._prompts = step.after
         return step is not None
 
+    def begin_history(self) -> None:
+        """Make the present state the one that `undo` cannot go back from."""
+        self._check_idle()
+        self._earlier_runs = self.runs
+        self._history.clear()
+
+    def take_over(self, old: Session) -> None:
+        """Go on with prompts, labels, scores and history of a session on the same frames.
+
+        Parameters
+        ----------
+        old : Session
+            With other settings; it is not to be used further.
+
+        Raises
+        ------
+        InputError
+            If the two do not see the same frames or do not share their labels.
+        """
+        old._check_idle()
+        if self._labels is not old._labels or self._store.frames.shape != old._store.frames.shape:
+            raise InputError("only a session on the same frames and labels can be taken over")
+        self._prompts, self._store = old._prompts, old._store
+        self._history, self._earlier_runs = old._history, old._earlier_runs
+
     # Files
 
     def save(self, path: str | Path) -> Path:
@@ -389,7 +423,8 @@ class Session(PromptEditor):
         def on_close(edits: tuple[Edit, ...], updates: int) -> None:
             self._run = None
             if edits:
-                done = replace(record, updates=updates)
+                window = (self.window.low, self.window.high)
+                done = replace(record, updates=updates, window=window)
                 ids = ", ".join(map(str, record.prompts.ids))
                 text = f"{record.kind} object {ids}"
                 self._history.push(Step(text, self._prompts, self._prompts, edits, done))
@@ -405,60 +440,6 @@ class Session(PromptEditor):
     def _check_idle(self) -> None:
         if self._run is not None:
             raise InputError("a run is in progress: let it finish or stop it first")
-
-
-def segment(
-    image: Volume | ArrayLike,
-    prompts: PromptSet | Sequence[Prompt] | str | Path,
-    model: str = "litemedsam",
-    axis: int | str = 0,
-    *,
-    direction: Direction = "both",
-    start: int | None = None,
-    stop: int | None = None,
-    **options: Any,
-) -> NDArray[Any]:
-    """Segment an image in one call.
-
-    Parameters
-    ----------
-    image : Volume or array-like
-    prompts : PromptSet, sequence of prompts, or path
-        A sequence belongs to object 1; a path is a prompts JSON file, whose axis then counts.
-    model : str
-        A name of the catalogue.
-    axis : int or str
-        The axis to propagate along.
-    direction, start, stop
-        As in `Session.propagate`.
-    **options
-        Further arguments of `Session`: window, device, spacing, ...
-
-    Returns
-    -------
-    ndarray of unsigned int
-        Labels, shaped like the volume without channels.
-
-    Examples
-    --------
-    >>> import numpy as np, napari_medsam2 as nm
-    >>> image = np.zeros((3, 64, 64), np.uint8); image[:, 20:40, 24:44] = 200
-    >>> labels = nm.segment(image, [nm.BoxPrompt(1, (20, 24, 40, 44))])
-    >>> labels.shape
-    (3, 64, 64)
-    """
-    if isinstance(prompts, str | Path):
-        from .io import read_prompts
-
-        document = read_prompts(Path(prompts))
-        prompts, axis = document.prompts, document.axis
-    elif not isinstance(prompts, PromptSet):
-        prompts = PromptSet().add(1, *prompts)
-    session = Session(image, model=model, axis=axis, **options)
-    session.set_prompts(prompts)
-    for _ in session.propagate(direction, start, stop):
-        pass
-    return session.labels
 
 
 def _label_array(volume: Volume, labels: NDArray[Any] | None) -> NDArray[Any]:

@@ -26,20 +26,20 @@ class ModelShelf:
 
     def put(self, session: Session) -> None:
         """Keep the model of a session, if it has loaded one."""
-        if session._model is not None:
-            self._held = (session.model_name, session.device_name), session._model
+        if session.has_model:
+            self._held = (session.model_name, session.device_name), session.model
 
     def lend(self, session: Session) -> None:
         """Give a session the model, if it is the one it would load; may be called in the thread."""
         held = self._held
         key = (session.model_name, session.device_name)
-        if session._model is None and held is not None and held[0] == key:
-            session._model = held[1]
+        if not session.has_model and held is not None and held[0] == key:
+            session.use_model(held[1])
 
     def holds(self, session: Session) -> bool:
         """Whether a session need not load its model."""
         key = (session.model_name, session.device_name)
-        return session._model is not None or (self._held is not None and self._held[0] == key)
+        return session.has_model or (self._held is not None and self._held[0] == key)
 
     def load(self, model: str, device: str) -> None:
         """Load a model ahead of the first session that wants it; called in the thread."""
@@ -90,7 +90,7 @@ class SessionKeeper:
             if before.volume is recipe.volume:
                 new.cache = old.cache
             if before.has_same_frames(recipe) and old.labels is labels:
-                _hand_over(old, new)
+                new.take_over(old)
                 needs_prompts = False
         self._shelf.lend(new)
         self.session, self.recipe = new, recipe
@@ -109,11 +109,4 @@ class SessionKeeper:
     def begin_history(self) -> None:
         """Make the present prompts the ones that undo cannot take back."""
         if self.session is not None:
-            self.session._history.clear()
-
-
-def _hand_over(old: Session, new: Session) -> None:
-    new._prompts = old._prompts
-    new._store = old._store
-    new._history = old._history
-    new._earlier_runs = old._earlier_runs
+            self.session.begin_history()

@@ -231,7 +231,9 @@ def _scores_from_json(node: Node) -> NDArray[np.float64]:
 
 
 def _run_to_json(run: RunRecord, masks: MaskFile) -> dict[str, Any]:
-    common = {"kind": run.kind, "objects": objects_to_json(run.prompts, masks)}
+    common: dict[str, Any] = {"kind": run.kind, "objects": objects_to_json(run.prompts, masks)}
+    if run.window is not None:
+        common["window"] = list(run.window)
     if run.kind == "segment":
         return common | {"frame": run.frame, "updates": run.updates}
     if run.kind == "propagate":
@@ -243,12 +245,16 @@ def _run_to_json(run: RunRecord, masks: MaskFile) -> dict[str, Any]:
 def _run_from_json(node: Node, where: str, masks: MaskFile) -> RunRecord:
     node.keys(
         required=("kind", "objects"),
-        optional=("frame", "direction", "start", "stop", "updates"),
+        optional=("frame", "direction", "start", "stop", "updates", "window"),
     )
     kind = node.get("kind").string()
     direction = node.get("direction").string() if "direction" in node else "both"
     if kind not in _KINDS or direction not in _DIRECTIONS:
         raise node.error(f"is no run: kind {kind!r}, direction {direction!r}")
+    window = None
+    if "window" in node:
+        low, high = node.get("window").numbers(2, "low, high")
+        window = (low, high)
     return RunRecord(
         kind=cast("Literal['segment', 'propagate', 'remove']", kind),
         prompts=objects_from_json(node.get("objects").value, f"{where}.objects", masks),
@@ -257,6 +263,7 @@ def _run_from_json(node: Node, where: str, masks: MaskFile) -> RunRecord:
         start=_optional(node, "start"),
         stop=_optional(node, "stop"),
         updates=_optional(node, "updates") or 0,
+        window=window,
     )
 
 

@@ -101,6 +101,10 @@ class FrameEncoder:
             self.cache.put(key, embedding)
         return embedding
 
+    def with_window(self, window: Window) -> FrameEncoder:
+        """Return an encoder of the same frames through another window, over the same cache."""
+        return FrameEncoder(self.stack, window, self.model, self.cache)
+
     def is_cached(self, frame: int) -> bool:
         """Whether a frame will cost no encoding."""
         return self.key(frame) in self.cache

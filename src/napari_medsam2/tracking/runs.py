@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_medsam2.windows import Window
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -115,7 +117,8 @@ def replay(encoder: FrameEncoder, store: LabelStore, records: Iterable[RunRecord
             for object_id in record.prompts.ids:
                 store.erase(object_id)
             continue
-        for number, update in enumerate(compute(encoder, record)):
+        shown = encoder if record.window is None else encoder.with_window(Window(*record.window))
+        for number, update in enumerate(compute(shown, record)):
             if number == record.updates:
                 break
             store.apply(update)
