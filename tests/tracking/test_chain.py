@@ -123,6 +123,31 @@ def test_a_distant_component_that_does_not_look_like_the_object_is_dropped() -> 
     assert overlap(kept.mask, truth) > 0.9
 
 
+def test_a_small_new_part_nearby_is_dropped_though_it_looks_like_the_object() -> None:
+    truth, stray = disc(100, 100, 30), disc(100, 148, 9)
+    kept = start(truth).accept(1, predict(truth | stray), embed(truth | stray))
+    assert kept is not None
+    assert overlap(kept.mask, truth) > 0.9
+    assert not (kept.mask & disc(100, 148, 5)).any()
+
+
+def test_a_small_part_that_was_there_before_is_kept() -> None:
+    both = disc(100, 100, 30) | disc(100, 148, 9)
+    kept = start(both).accept(1, predict(both), embed(both))
+    assert kept is not None
+    assert kept.mask[100, 148]
+
+
+def test_motion_is_not_believed_when_the_object_looks_the_same_where_it_was() -> None:
+    # The carried labels of a small object may jump to a neighbour that looks alike.
+    truth, twin = disc(100, 100, 10), disc(100, 125, 14)
+    chain = start(truth)
+    prompt = chain.next_prompt(1, embed(truth | twin))
+    assert prompt is not None
+    y0, x0, y1, x1 = prompt.boxes[0]
+    assert (x0 + x1) / 2 == pytest.approx(100, abs=4)
+
+
 def test_a_twin_out_of_reach_is_not_taken_for_the_object() -> None:
     truth, twin = disc(60, 60, 24), disc(200, 200, 24)
     chain = start(truth)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
 from napari_medsam2.labels import bounding_box
@@ -47,6 +48,9 @@ _BELIEF = 0.05
 # What the carried labels weigh against the decoder, and the threshold of the weighted mean.
 _LABEL_WEIGHT = 0.75
 _THRESHOLD = 0.45
+# A part that is new and smaller than this share of the largest one is no part of the object.
+_LEAST_PART = 0.25
+_STRAY_LOGIT = -1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,14 +158,16 @@ class BoxChain:
             return None
         matched = self._match(frame, embedding)
         logits = _weigh(prediction.logits, _to_pixels(matched.cells, self._shape))
-        mask: NDArray[np.bool_] = logits > 0
+        before = moved(self._mask, *self._motion(matched.cells))
+        mask = _without_strays(logits > 0, before)
         if not mask.any():
             self._ended = True
             return None
+        logits[(logits > 0) & ~mask] = _STRAY_LOGIT
         seen = _Seen(matched.features, _to_cells(mask, matched.features.device))
         self.evidence = Evidence(
             contrast=self._contrast_left(seen),
-            overlap=overlap(moved(self._mask, *self._motion(matched.cells)), mask),
+            overlap=overlap(before, mask),
             overlap_in_place=overlap(self._mask, mask),
         )
         if self.rule.ended(self.evidence):
@@ -262,6 +268,19 @@ def _weigh(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> NDArray[
     )
     shifted = np.log(mean / (1 - mean)) - np.log(_THRESHOLD / (1 - _THRESHOLD))
     return np.asarray(shifted, dtype=np.float32)
+
+
+def _without_strays(mask: NDArray[np.bool_], before: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Drop small parts that touch nothing of the mask before."""
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    kept = sizes >= _LEAST_PART * sizes[1:].max()
+    kept[np.unique(parts[before])] = True
+    kept[0] = False
+    whole: NDArray[np.bool_] = kept[parts]
+    return whole
 
 
 def _carry_labels(features: torch.Tensor, memory: tuple[_Seen, ...]) -> torch.Tensor:
