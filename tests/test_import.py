@@ -26,6 +26,14 @@ def test_the_catalogue_and_prompts_load_nothing_heavy():
     assert loaded_after(code) == set()
 
 
+def test_a_session_loads_torch_only_when_it_segments():
+    code = (
+        "import numpy as np, napari_medsam2 as nm;"
+        "s = nm.Session(np.arange(300.).reshape(3, 10, 10)); s.add_box(1, (2, 2, 8, 8)); s.undo()"
+    )
+    assert loaded_after(code) == set()
+
+
 def test_every_public_name_is_there():
     import napari_medsam2 as nm
 

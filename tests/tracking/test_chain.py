@@ -144,7 +144,7 @@ def test_motion_is_not_believed_when_the_object_looks_the_same_where_it_was() ->
     chain = start(truth)
     prompt = chain.next_prompt(1, embed(truth | twin))
     assert prompt is not None
-    y0, x0, y1, x1 = prompt.boxes[0]
+    _, x0, _, x1 = prompt.boxes[0]
     assert (x0 + x1) / 2 == pytest.approx(100, abs=4)
 
 

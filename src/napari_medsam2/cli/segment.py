@@ -113,11 +113,9 @@ def segment(
         raise InputError("nothing to segment: give --box, --point or --prompts")
 
     from napari_medsam2.io import read
-
-    volume = read(image)
-    # Only now, because it loads torch.
     from napari_medsam2.session import Session
 
+    volume = read(image)
     session = Session(
         volume,
         model=model,
