@@ -12,7 +12,7 @@ the object has ended. docs/propagation.md has the measurements behind every cons
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -220,8 +220,9 @@ def _likeness(seen: _Seen, now: torch.Tensor, dy: int, dx: int) -> float:
     return float((alike * seen.cells[rows, cols]).sum() / seen.cells.sum().clamp_min(1e-6))
 
 
+@lru_cache(maxsize=4)
 def _unit_features(embedding: Embedding) -> torch.Tensor:
-    """Return (channels, 32, 32) features of length 1."""
+    """Return (channels, 32, 32) features of length 1; once for all objects of a frame."""
     features = embedding.features.detach()
     side = features.shape[-1]
     if side % _CELLS:
