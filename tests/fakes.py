@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from napari_medsam2.errors import PromptError
-from napari_medsam2.models.base import Capabilities, Embedding, FramePrompt, Prediction
+from napari_medsam2.models.base import Embedding, FramePrompt, Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,6 @@ class BrightModel:
 
     name = "bright"
     key = "bright-1"
-    capabilities = Capabilities()
 
     def __init__(self) -> None:
         self.embedded: list[float] = []

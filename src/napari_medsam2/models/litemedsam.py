@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from napari_medsam2.errors import CheckpointError, DeviceError, InputError, PromptError
 
-from .base import Capabilities, Embedding, FramePrompt, Prediction
+from .base import Embedding, FramePrompt, Prediction
 from .checkpoints import file_sha256, load_state
 from .resample import resize_area
 from .sam_decoder import fast_mask_decoder
@@ -62,8 +62,6 @@ class LiteMedSAM:
     _encoder: torch.nn.Module = field(repr=False)
     _prompt_encoder: Any = field(repr=False)
     _mask_decoder: torch.nn.Module = field(repr=False)
-
-    capabilities = Capabilities(boxes=True, points=False, masks=False, points_with_box=True)
 
     @classmethod
     def load(
