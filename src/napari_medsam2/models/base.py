@@ -32,15 +32,18 @@ class Embedding:
         (channels, rows, columns), on the CPU or the model's device.
     shape : (height, width)
         Of the frame in pixels.
+    details : tuple of torch.Tensor
+        Finer features, (channels, rows, columns) each, finest first, for models that have them.
     """
 
     features: torch.Tensor = field(repr=False)
     shape: tuple[int, int]
+    details: tuple[torch.Tensor, ...] = field(default=(), repr=False)
 
     @property
     def nbytes(self) -> int:
-        """Memory held by the features."""
-        return int(self.features.element_size() * self.features.numel())
+        """Memory held by all features."""
+        return sum(int(t.element_size() * t.numel()) for t in (self.features, *self.details))
 
 
 @dataclass(frozen=True, eq=False)
