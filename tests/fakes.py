@@ -7,7 +7,7 @@ pixels, objects with even borders are found to the pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from napari_medsam2.models.base import Embedding, FramePrompt, Prediction
 class Seen(Embedding):
     """An embedding that keeps the frame; its two features say bright or dark for each pixel."""
 
-    image: np.ndarray
+    image: np.ndarray = field(kw_only=True)
 
 
 class BrightModel:

@@ -6,14 +6,22 @@ immutable, so a step costs the edits alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from .prompts import PointPrompt, ScribblePrompt
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from .labels import Edit
     from .prompts import PromptSet
 
-__all__ = ["History", "RunRecord", "Step"]
+__all__ = ["Corrections", "History", "RunRecord", "Step", "corrections"]
+
+Corrections = Mapping[int, frozenset[int]]
+"""For each object the frames whose points correct what was tracked there."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class RunRecord:
         How many mask updates were applied: fewer than all if it was stopped.
     window : (low, high) or None
         The intensities that the model saw as 0 and 255.
+    corrections : mapping of int to frozenset of int
+        The prompted frames of each object that corrected what had been tracked there.
     """
 
     kind: Literal["segment", "propagate", "remove"]
@@ -43,6 +53,7 @@ class RunRecord:
     stop: int | None = None
     updates: int = 0
     window: tuple[float, float] | None = None
+    corrections: Corrections = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,3 +128,43 @@ class History:
         """Forget all steps."""
         self._done.clear()
         self._undone.clear()
+
+
+def corrections(
+    prompts: PromptSet, runs: Sequence[RunRecord], is_tracked: Callable[[int, int], bool]
+) -> dict[int, frozenset[int]]:
+    """Tell which prompted frames correct a propagation, and which say what an object is.
+
+    Points on a frame correct what was tracked there if the object's last propagation did not start
+    from that frame and found the object on it. A box, a polygon or a mask always says anew what the
+    object is.
+
+    Parameters
+    ----------
+    prompts : PromptSet
+    runs : sequence of RunRecord
+        What led to the present labels, in order.
+    is_tracked : callable
+        Takes object id and frame; whether the object has been found there.
+
+    Returns
+    -------
+    dict of int to frozenset of int
+        Frames by object id; objects without corrections are left out.
+    """
+    found = {}
+    for entry in prompts.objects:
+        concerned = [run for run in runs if run.kind != "segment" and entry.id in run.prompts]
+        if not concerned or concerned[-1].kind == "remove":
+            continue
+        last = concerned[-1]
+        said, corrected = last.prompts[entry.id].frames, last.corrections.get(entry.id, frozenset())
+        frames = frozenset(
+            frame
+            for frame in entry.frames
+            if all(isinstance(p, PointPrompt | ScribblePrompt) for p in entry.on(frame))
+            and (frame in corrected if frame in said else is_tracked(entry.id, frame))
+        )
+        if frames:
+            found[entry.id] = frames
+    return found

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError, PromptError
-from .history import RunRecord, Step
+from .history import RunRecord, Step, corrections
 from .labels import LabelStore
 from .prompt_editor import PromptEditor
 from .prompts import PromptSet, check_object_id
-from .tracking.embeddings import DEFAULT_CACHE_MB, EmbeddingCache, FrameEncoder
+from .tracking.embeddings import FrameEncoder, open_cache
+from .tracking.memory import MEMORY_BANKS
 from .tracking.runs import Run, compute, count, replay
 from .volume import Volume
 from .windows import resolve_window
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from .windows import Window, WindowChoice
 
 __all__ = ["Run", "Session"]
-
-MEMORY_BANKS = ("sam2",)
 
 
 class Session(PromptEditor):
@@ -59,10 +58,12 @@ class Session(PromptEditor):
         Side of the network's input, for models that can change it.
     precision : str
         "auto", "fp32", "bf16" or "fp16": numerical form of the image encoder.
-    cache : float, optional
-        Megabytes of embeddings to keep in memory; None keeps up to 1024.
+    cache : float or path, optional
+        A number: megabytes of embeddings to keep in memory; None keeps up to 1024. A path (or any
+        str): a folder that keeps up to 10 GiB of them for other sessions, too; see
+        `tracking.embedding_store.EmbeddingStore`.
     memory : str
-        The memory bank of models that carry a memory; LiteMedSAM has none.
+        The memory bank of models that carry a memory, see `tracking.memory`; LiteMedSAM has none.
     at : sequence of int, optional
         For 4D and more: the position on each remaining axis, see `Volume.stack`.
     channel : int, optional
@@ -89,7 +90,7 @@ class Session(PromptEditor):
         checkpoint: str | Path | None = None,
         image_size: int | None = None,
         precision: str = "auto",
-        cache: float | None = None,
+        cache: float | str | Path | None = None,
         memory: str = "sam2",
         *,
         at: Sequence[int] | None = None,
@@ -120,7 +121,7 @@ class Session(PromptEditor):
             "channel": channel,
         }
         self.device_name = device
-        self.cache = EmbeddingCache(DEFAULT_CACHE_MB if cache is None else cache)
+        self.cache = open_cache(cache)
         self._labels = _label_array(volume, labels)
         self._store = LabelStore(self.stack.of_labels(self._labels))
         self._earlier_runs: tuple[RunRecord, ...] = ()
@@ -405,7 +406,8 @@ class Session(PromptEditor):
         """
         fresh = np.zeros_like(self._labels)
         store = LabelStore(self.stack.of_labels(fresh))
-        replay(self.encoder, store, self.runs if runs is None else runs)
+        asked = self.runs if runs is None else runs
+        replay(self.encoder, store, asked, self.settings["memory"])
         return fresh
 
     # Inside
@@ -419,6 +421,12 @@ class Session(PromptEditor):
 
     def _open(self, record: RunRecord) -> Run:
         self._check_idle()
+        scores = self._store.scores
+
+        def is_tracked(object_id: int, frame: int) -> bool:
+            return object_id in scores and bool(np.isfinite(scores[object_id][frame]))
+
+        record = replace(record, corrections=corrections(record.prompts, self.runs, is_tracked))
 
         def on_close(edits: tuple[Edit, ...], updates: int) -> None:
             self._run = None
@@ -430,8 +438,8 @@ class Session(PromptEditor):
                 self._history.push(Step(text, self._prompts, self._prompts, edits, done))
 
         self._run = Run(
-            lambda: compute(self.encoder, record),
-            lambda: count(self.encoder, record),
+            lambda: compute(self.encoder, record, self.settings["memory"]),
+            lambda: count(self.encoder, record, self.settings["memory"]),
             self._store,
             on_close,
         )

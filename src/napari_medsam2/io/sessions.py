@@ -234,6 +234,10 @@ def _run_to_json(run: RunRecord, masks: MaskFile) -> dict[str, Any]:
     common: dict[str, Any] = {"kind": run.kind, "objects": objects_to_json(run.prompts, masks)}
     if run.window is not None:
         common["window"] = list(run.window)
+    if run.corrections:
+        common["corrections"] = [
+            {"id": i, "frames": sorted(frames)} for i, frames in sorted(run.corrections.items())
+        ]
     if run.kind == "segment":
         return common | {"frame": run.frame, "updates": run.updates}
     if run.kind == "propagate":
@@ -245,7 +249,7 @@ def _run_to_json(run: RunRecord, masks: MaskFile) -> dict[str, Any]:
 def _run_from_json(node: Node, where: str, masks: MaskFile) -> RunRecord:
     node.keys(
         required=("kind", "objects"),
-        optional=("frame", "direction", "start", "stop", "updates", "window"),
+        optional=("frame", "direction", "start", "stop", "updates", "window", "corrections"),
     )
     kind = node.get("kind").string()
     direction = node.get("direction").string() if "direction" in node else "both"
@@ -264,7 +268,19 @@ def _run_from_json(node: Node, where: str, masks: MaskFile) -> RunRecord:
         stop=_optional(node, "stop"),
         updates=_optional(node, "updates") or 0,
         window=window,
+        corrections=_corrections_from_json(node.get("corrections"))
+        if "corrections" in node
+        else {},
     )
+
+
+def _corrections_from_json(node: Node) -> dict[int, frozenset[int]]:
+    found = {}
+    for item in node.items():
+        item.keys(required=("id", "frames"))
+        frames = frozenset(frame.integer() for frame in item.get("frames").items())
+        found[item.get("id").integer()] = frames
+    return found
 
 
 def _optional(node: Node, key: str) -> int | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from napari_medsam2.errors import InputError, ModelError
 
-from .catalogue import DEFAULT_MODEL, ModelCard, get, names
+from .catalogue import DEFAULT_MODEL, ModelCard, get, models_folder, names
+from .download import DownloadCancelled, pull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
     from .base import Segmenter
     from .device import Device
 
-__all__ = ["DEFAULT_MODEL", "PRECISIONS", "ModelCard", "build", "get", "list", "names"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "PRECISIONS",
+    "DownloadCancelled",
+    "ModelCard",
+    "build",
+    "get",
+    "list",
+    "models_folder",
+    "names",
+    "pull",
+]
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -69,6 +81,12 @@ def build(
         from .litemedsam import LiteMedSAM
 
         return LiteMedSAM.load(
+            card, device, checkpoint=checkpoint, precision=precision, image_size=image_size
+        )
+    if card.family == "sam2":
+        from .sam2 import SAM2
+
+        return SAM2.load(
             card, device, checkpoint=checkpoint, precision=precision, image_size=image_size
         )
     raise ModelError(f"model {name!r} is of an unknown family {card.family!r}")

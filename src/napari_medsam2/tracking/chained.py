@@ -1,0 +1,112 @@
+"""Objects carried by chains of boxes, for models without a memory.
+
+Each object is carried from its conditioning frames outwards; between two of them each frame is
+reached from the nearer one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .chain import BoxChain
+from .sweeps import Carried
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_medsam2.models.base import Embedding, Prediction
+
+    from .sweeps import Request
+
+__all__ = ["ChainedSweeps"]
+
+_Starts = dict[tuple[int, int], "tuple[Prediction, Embedding]"]
+
+
+class ChainedSweeps:
+    """A box chain for each object, all objects in one pass over the frames.
+
+    Parameters
+    ----------
+    request : Request
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    def stated(self) -> set[tuple[int, int]]:
+        """Return the (object, frame) pairs that will be stated."""
+        return {
+            (object_id, frame)
+            for step in self.request.steps
+            for object_id, reached in self._reach(step).items()
+            for origin, frames in reached
+            for frame in (origin, *frames)
+        }
+
+    def __iter__(self) -> Iterator[Carried]:
+        """Go from frame to frame; an object that has ended costs no encoding beyond."""
+        starts: _Starts = {}
+        steps = self.request.steps
+        for number, step in enumerate(steps):
+            yield from self._sweep(step, starts, number + 1 < len(steps))
+
+    def _reach(self, step: int) -> dict[int, list[tuple[int, range]]]:
+        """Return each object's conditioning frames, with the frames reached from each of them."""
+        wanted = self.request.wanted
+        reach: dict[int, list[tuple[int, range]]] = {}
+        edge = wanted.stop if step > 0 else wanted.start - 1
+        for entry in self.request.prompts.objects:
+            frames = entry.frames[::step]
+            spans = []
+            for origin, following in zip(frames, (*frames[1:], None), strict=True):
+                ends = [edge]
+                if following is not None:
+                    ends.append(self._border(origin, following, step))
+                span = range(origin + step, min(ends) if step > 0 else max(ends), step)
+                if origin in wanted or (span and span[-1] in wanted):
+                    spans.append((origin, span))
+            reach[entry.id] = spans
+        return reach
+
+    def _border(self, origin: int, following: int, step: int) -> int:
+        """Return the first frame after `origin` that is not reached from it."""
+        if self.request.direction != "both":
+            return following
+        # The middle one of an odd number of frames goes to the lower conditioning frame.
+        middle = (origin + following) // 2
+        return middle + 1 if step > 0 else middle
+
+    def _sweep(self, step: int, starts: _Starts, more: bool) -> Iterator[Carried]:
+        encoder, objects = self.request.encoder, self.request.prompts.objects
+        reach = self._reach(step)
+        origins = {i: {origin for origin, _ in spans} for i, spans in reach.items()}
+        reached = {i: {f for _, span in spans for f in span} for i, spans in reach.items()}
+        visited = set().union(*origins.values(), *reached.values())
+        chains: dict[int, BoxChain] = {}
+        for frame in sorted(visited, reverse=step < 0):
+            beginning = [o for o in objects if frame in origins[o.id]]
+            resumed = {o.id for o in beginning if (o.id, frame) in starts}
+            for object_id in resumed:
+                chains[object_id] = BoxChain(object_id, frame, *starts.pop((object_id, frame)))
+            told = [self.request.told(o, frame) for o in beginning if o.id not in resumed]
+            carried = [
+                i for i, frames in reached.items() if frame in frames and frame not in origins[i]
+            ]
+            kept: dict[int, Prediction | None] = dict.fromkeys(carried)
+            going = [i for i in carried if not chains[i].ended]
+            if told or going:
+                embedding = encoder(frame)
+                told += filter(None, (chains[i].next_prompt(frame, embedding) for i in going))
+                predictions = encoder.model.decode(embedding, told)
+                for prompt, prediction in zip(told, predictions, strict=True):
+                    i = prompt.object_id
+                    if i in kept:
+                        kept[i] = chains[i].accept(frame, prediction, embedding)
+                        continue
+                    kept[i] = prediction
+                    chains[i] = BoxChain(i, frame, prediction, embedding)
+                    if more:
+                        starts[i, frame] = (prediction, embedding)
+            if kept:
+                yield Carried(frame, kept, more)

@@ -1,0 +1,135 @@
+"""Which object a pixel belongs to where masks overlap, also when they come from different sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_medsam2.labels import MaskUpdate, bounding_box
+
+from .confidence import confidence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from napari_medsam2.labels import BBox
+    from napari_medsam2.models.base import Prediction
+
+__all__ = ["Contest"]
+
+# An object is nested in another one that is at least twice as large and covers most of it.
+_NESTED_SIZE = 0.5
+_NESTED_SHARE = 0.6
+
+
+@dataclass(frozen=True, eq=False)
+class _Claim:
+    """An object's logits inside the bounding box of its mask."""
+
+    bbox: BBox
+    logits: NDArray[np.float16]
+    score: float
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> _Claim:
+        y0, x0, y1, x1 = box = bounding_box(prediction.mask)
+        # Clipped so that half precision neither overflows nor turns a faint claim into none.
+        crop = prediction.logits[y0:y1, x0:x1]
+        faint = np.where(crop > 0, np.maximum(crop, 1e-4), crop)
+        logits = np.clip(faint, -6e4, 6e4).astype(np.float16)
+        return cls(box, logits, confidence(prediction))
+
+
+class Contest:
+    """Settles which object a pixel belongs to, over the passes of one propagation.
+
+    Parameters
+    ----------
+    shape : (height, width)
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._held: dict[int, dict[int, _Claim]] = {}
+
+    def settle(
+        self, frame: int, predictions: Mapping[int, Prediction | None], *, keep: bool
+    ) -> list[MaskUpdate]:
+        """Return the updates of a frame; `keep` holds the claims for a later pass."""
+        claims = {i: _Claim.of(p) for i, p in predictions.items() if p is not None}
+        held = self._held.pop(frame, {})
+        masks = self._divide({**held, **claims})
+        updates = []
+        for i in sorted({*predictions, *held}):
+            if i in predictions and i not in claims:
+                nothing = np.zeros((0, 0), dtype=bool)
+                updates.append(MaskUpdate(frame, i, (0, 0, 0, 0), nothing, float("nan")))
+            elif i in claims or not np.array_equal(masks[i], held[i].logits > 0):
+                claim = claims.get(i) or held[i]
+                updates.append(_cropped(frame, i, claim, masks[i]))
+        if keep:
+            self._held[frame] = {**held, **claims}
+        return updates
+
+    def _divide(self, claims: Mapping[int, _Claim]) -> dict[int, NDArray[np.bool_]]:
+        """Return each object's mask inside its box.
+
+        A pixel goes to the higher logit, ties to the lower id; but an object that lies mostly
+        inside a larger one (a lesion in its organ) keeps its pixels, whatever the larger one says.
+        """
+        if len(claims) < 2:
+            return {i: c.logits > 0 for i, c in claims.items()}
+        depth = _nesting(claims)
+        best = np.zeros(self.shape, dtype=np.float16)
+        rank = np.full(self.shape, -1, dtype=np.int16)
+        owner = np.zeros(self.shape, dtype=np.int64)
+        for i, claim in sorted(claims.items()):
+            y0, x0, y1, x1 = claim.bbox
+            box = slice(y0, y1), slice(x0, x1)
+            deeper = depth[i] > rank[box]
+            higher = (depth[i] == rank[box]) & (claim.logits > best[box])
+            won = (claim.logits > 0) & (deeper | higher)
+            best[box][won] = claim.logits[won]
+            rank[box][won] = depth[i]
+            owner[box][won] = i
+        return {
+            i: owner[c.bbox[0] : c.bbox[2], c.bbox[1] : c.bbox[3]] == i for i, c in claims.items()
+        }
+
+
+def _nesting(claims: Mapping[int, _Claim]) -> dict[int, int]:
+    """Return how many larger objects each object lies mostly inside of."""
+    areas = {i: int(np.count_nonzero(c.logits > 0)) for i, c in claims.items()}
+    return {
+        i: sum(
+            1
+            for j, outer in claims.items()
+            if areas[i] < _NESTED_SIZE * areas[j]
+            and _shared(inner, outer) > _NESTED_SHARE * areas[i]
+        )
+        for i, inner in claims.items()
+    }
+
+
+def _shared(one: _Claim, other: _Claim) -> int:
+    """Return the number of pixels that two objects both claim."""
+    y0, x0 = (max(a, b) for a, b in zip(one.bbox[:2], other.bbox[:2], strict=True))
+    y1, x1 = (min(a, b) for a, b in zip(one.bbox[2:], other.bbox[2:], strict=True))
+    if y1 <= y0 or x1 <= x0:
+        return 0
+    masks = (
+        c.logits[y0 - c.bbox[0] : y1 - c.bbox[0], x0 - c.bbox[1] : x1 - c.bbox[1]] > 0
+        for c in (one, other)
+    )
+    return int(np.count_nonzero(np.logical_and(*masks)))
+
+
+def _cropped(frame: int, object_id: int, claim: _Claim, mask: NDArray[np.bool_]) -> MaskUpdate:
+    y0, x0, y1, x1 = bounding_box(mask)
+    top, left = claim.bbox[:2]
+    box = (y0 + top, x0 + left, y1 + top, x1 + left) if y1 > y0 else (0, 0, 0, 0)
+    return MaskUpdate(frame, object_id, box, mask[y0:y1, x0:x1].copy(), claim.score)

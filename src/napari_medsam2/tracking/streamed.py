@@ -1,0 +1,255 @@
+"""Objects carried by what a model remembers of them, frame by frame, as SAM 2 does.
+
+Conditioning frames are segmented first, each without a past. A sweep starts on an object's first
+conditioning frame (going backwards alone: on its last) and hands every frame what the object's
+memory bank gives; going both ways, the second sweep starts where the first one did, and neither
+sees what the other has found. Points on a frame that was tracked before correct what was tracked:
+the frame is reached again with the conditioning frames told until then, its mask refined, and it
+becomes a conditioning frame itself.
+
+The trace of every object on every frame goes into the cache, under what it depends on. What has not
+changed since is not computed again: not the other objects when one is added or corrected, and not
+the way to a frame that is corrected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_medsam2.models.base import Trace, has_memory
+
+from .memory import make_bank
+from .sweeps import Carried
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+    from napari_medsam2.models.base import FramePrompt, Prediction
+    from napari_medsam2.prompts import ObjectPrompts
+
+    from .memory import MemoryBank
+    from .sweeps import Request
+
+__all__ = ["StreamedSweeps"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Past:
+    """An object's conditioning frames, in the order they were told.
+
+    `key` is all that its tracks depend on, besides image and model.
+    """
+
+    conditions: Mapping[int, Trace]
+    key: tuple[Hashable, ...] = ()
+
+    def told(self, prompt: FramePrompt, trace: Trace) -> _Past:
+        """Return a past with one more conditioning frame."""
+        return _Past({**self.conditions, prompt.frame: trace}, (*self.key, _digest(prompt)))
+
+
+class StreamedSweeps:
+    """All objects in one pass over the frames, each with a memory bank of its own.
+
+    Parameters
+    ----------
+    request : Request
+        Whose model has a memory.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.encoder = request.encoder
+        model = request.encoder.model
+        assert has_memory(model)
+        self.model = model
+
+    def stated(self) -> set[tuple[int, int]]:
+        """Return the (object, frame) pairs that will be stated."""
+        return {
+            (entry.id, frame)
+            for entry in self.request.prompts.objects
+            for step in self.request.steps
+            for frame in self._span(_origin(entry.frames, self.request), step)
+        }
+
+    def __iter__(self) -> Iterator[Carried]:
+        """Go from frame to frame."""
+        objects = self.request.prompts.objects
+        pasts = self._begin(objects)
+        for entry in objects:
+            for past in self._corrected(entry, pasts[entry.id]):
+                pasts[entry.id] = past
+        origins = {entry.id: _origin(entry.frames, self.request) for entry in objects}
+        steps = self.request.steps
+        for number, step in enumerate(steps):
+            reached = {i: self._span(origin, step) for i, origin in origins.items()}
+            last = self.request.wanted[-1] if step > 0 else self.request.wanted[0]
+            for frame, traces in self._sweep(pasts, origins, step, last):
+                # The second sweep starts on frames that the first one has stated.
+                stated = {
+                    i: self._prediction(trace, frame in pasts[i].conditions)
+                    for i, trace in traces.items()
+                    if frame in reached[i] and (number == 0 or frame != origins[i])
+                    if frame in self.request.wanted
+                }
+                if stated:
+                    yield Carried(frame, stated, number + 1 < len(steps))
+
+    def segment(self, frame: int) -> dict[int, Prediction | None]:
+        """Return the masks of the objects that were prompted on a frame, corrected or not."""
+        objects = [entry for entry in self.request.prompts.objects if entry.on(frame)]
+        pasts = self._begin(objects)
+        for entry in objects:
+            corrected = self._corrected(entry, pasts[entry.id])
+            while frame not in pasts[entry.id].conditions:
+                pasts[entry.id] = next(corrected)
+        return {i: self._prediction(past.conditions[frame], True) for i, past in pasts.items()}
+
+    # Inside
+
+    def _span(self, origin: int, step: int) -> range:
+        """Return the frames that a sweep reaches from an object's first frame on."""
+        wanted = self.request.wanted
+        return range(origin, wanted.stop if step > 0 else wanted.start - 1, step)
+
+    def _prediction(self, trace: Trace, is_prompted: bool) -> Prediction | None:
+        if not trace.is_present and not is_prompted:
+            return None
+        return self.model.predict(trace, self.encoder.stack.shape)
+
+    def _begin(self, objects: Sequence[ObjectPrompts]) -> dict[int, _Past]:
+        """Segment what every object was first told, all objects of a frame together."""
+        told: dict[int, dict[int, FramePrompt]] = {}
+        for entry in objects:
+            for frame in _first_told(entry, self.request):
+                told.setdefault(frame, {})[entry.id] = replace(
+                    self.request.told(entry, frame), refines=False
+                )
+        begun: dict[tuple[int, int], Trace] = {}
+        for frame, prompts in told.items():
+            keys = {i: (self.encoder.key(frame), _digest(p)) for i, p in prompts.items()}
+            known = {i: self._cached(key) for i, key in keys.items()}
+            missing = [i for i, trace in known.items() if trace is None]
+            if missing:
+                found = self.model.begin(self.encoder(frame), [prompts[i] for i in missing])
+                for i, trace in zip(missing, found, strict=True):
+                    known[i] = self._kept(keys[i], trace)
+            begun.update({(i, frame): trace for i, trace in known.items() if trace is not None})
+        pasts = {}
+        for entry in objects:
+            past = _Past({})
+            for frame in _first_told(entry, self.request):
+                past = past.told(told[frame][entry.id], begun[entry.id, frame])
+            pasts[entry.id] = past
+        return pasts
+
+    def _corrected(self, entry: ObjectPrompts, past: _Past) -> Iterator[_Past]:
+        """Correct frame after frame in the order they were told, yielding the past after each."""
+        first = set(past.conditions)
+        for frame in _in_order(entry):
+            if frame in first:
+                continue
+            prompt = self.request.told(entry, frame)
+            key = (self.encoder.key(frame), past.key, self.request.direction, _digest(prompt))
+            trace = self._cached(key)
+            if trace is None:
+                trace = self._kept(key, self._correct(entry.id, prompt, past))
+            past = past.told(prompt, trace)
+            yield past
+
+    def _correct(self, object_id: int, prompt: FramePrompt, past: _Past) -> Trace:
+        """Track an object to a frame by what was told so far, and refine what is found there."""
+        origin = _origin(tuple(past.conditions), self.request)
+        step = 1 if prompt.frame > origin else -1
+        banks: dict[int, MemoryBank] = {}
+        sweep = self._sweep({object_id: past}, {object_id: origin}, step, prompt.frame, banks)
+        recalled = None
+        for frame, traces in sweep:
+            if frame + step == prompt.frame:
+                recalled = banks[object_id].recall(prompt.frame)
+            tracked = traces[object_id]
+        assert recalled is not None
+        return self.model.correct(self.encoder(prompt.frame), prompt, recalled, tracked)
+
+    def _sweep(
+        self,
+        pasts: Mapping[int, _Past],
+        origins: Mapping[int, int],
+        step: int,
+        last: int,
+        banks: dict[int, MemoryBank] | None = None,
+    ) -> Iterator[tuple[int, dict[int, Trace]]]:
+        """Go from the first origin to the last frame, tracking every object from its own on.
+
+        Yields
+        ------
+        frame : int
+        traces : dict of int to Trace
+            Of the objects that are under way. By then, `banks` holds the frame.
+        """
+        banks = {} if banks is None else banks
+        starts = [origin * step for origin in origins.values() if origin * step <= last * step]
+        if not starts:
+            return
+        rules, n_frames = self.model.rules, len(self.encoder.stack)
+        for i, past in pasts.items():
+            banks[i] = make_bank(self.request.memory, rules, n_frames, step)
+            for frame, trace in past.conditions.items():
+                banks[i].condition(frame, trace)
+        for frame in range(min(starts) * step, last + step, step):
+            traces: dict[int, Trace] = {}
+            keys: dict[int, Hashable] = {}
+            for i, past in pasts.items():
+                if (frame - origins[i]) * step < 0:
+                    continue
+                keys[i] = (self.encoder.key(frame), past.key, origins[i], step, self.request.memory)
+                known = past.conditions.get(frame) or self._cached(keys[i])
+                if known is not None:
+                    traces[i] = known
+            missing = [i for i in keys if i not in traces]
+            if missing:
+                recalled = [banks[i].recall(frame) for i in missing]
+                found = self.model.track(self.encoder(frame), recalled)
+                for i, trace in zip(missing, found, strict=True):
+                    traces[i] = self._kept(keys[i], trace)
+            for i, trace in traces.items():
+                if frame not in pasts[i].conditions:
+                    banks[i].add(frame, trace)
+            yield frame, traces
+
+    def _cached(self, key: Hashable) -> Trace | None:
+        known = self.encoder.cache.get(key)
+        return known if isinstance(known, Trace) else None
+
+    def _kept(self, key: Hashable, trace: Trace) -> Trace:
+        self.encoder.cache.put(key, trace)
+        return trace
+
+
+def _in_order(entry: ObjectPrompts) -> tuple[int, ...]:
+    """Return the prompted frames of an object in the order they were told."""
+    return tuple(dict.fromkeys(prompt.frame for prompt in entry.prompts))
+
+
+def _first_told(entry: ObjectPrompts, request: Request) -> tuple[int, ...]:
+    """Return the frames that say what an object is; the others correct what came of it."""
+    corrected = request.corrections.get(entry.id, frozenset())
+    told = _in_order(entry)
+    # Without any frame that says what the object is, there is nothing that could be corrected.
+    return tuple(f for f in told if f not in corrected) or told
+
+
+def _origin(frames: Sequence[int], request: Request) -> int:
+    """Return where the sweeps of an object start."""
+    return max(frames) if request.direction == "backward" else min(frames)
+
+
+def _digest(prompt: FramePrompt) -> Hashable:
+    """Return what a prompt says, whichever object it is about."""
+    mask = None
+    if prompt.mask is not None:
+        mask = (prompt.mask.shape, hashlib.sha256(prompt.mask.tobytes()).digest())
+    return (prompt.frame, prompt.boxes, prompt.points, prompt.labels, mask, prompt.refines)
