@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,14 @@ from .volume import Volume
 from .windows import resolve_window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
     from .labels import Edit, MaskUpdate
     from .models.base import Segmenter
+    from .prompts import Prompt
+    from .tracking.collection import CollectedMask
     from .tracking.tracker import Direction
     from .windows import Window, WindowChoice
 
@@ -266,6 +269,42 @@ class Session(PromptEditor):
         prompts = self._chosen(object_ids)
         return self._open(
             RunRecord("propagate", prompts, direction=direction, start=start, stop=stop)
+        )
+
+    def segment_collection(
+        self, images: Sequence[Volume | ArrayLike], prompt: Prompt | Sequence[Prompt]
+    ) -> list[CollectedMask]:
+        """Segment the same kind of object in an unordered set of images from one prompted image.
+
+        One-prompt segmentation of Medical SAM 2, see `tracking.collection`; needs a model with a
+        memory. The session lends its model and its choice of window; its image and its labels are
+        not touched.
+
+        Parameters
+        ----------
+        images : sequence of Volume or array-like
+            (y, x) each, with or without a last colour axis; sizes may differ.
+        prompt : Prompt or sequence of Prompt
+            On one image, whose index is the prompt's `frame`.
+
+        Returns
+        -------
+        list of CollectedMask
+            One an image, in their order, with `mask` and `score`.
+
+        Raises
+        ------
+        ModelError, InputError, PromptError
+        """
+        from .tracking.collection import segment_collection
+
+        choice = self.settings["window"]
+        return segment_collection(
+            [i if isinstance(i, Volume) else Volume(i) for i in images],  # type: ignore[arg-type]
+            list(prompt) if isinstance(prompt, Sequence) else [prompt],
+            self.model,
+            choice if isinstance(choice, str) else (choice[0], choice[1]),
+            self.cache,
         )
 
     # Undo and redo

@@ -187,7 +187,7 @@ class TestInterrupted:
         monkeypatch.setattr(BrightModel, "decode", interrupted)
         result = segment(image, "--box", LEFT_BOX, "--scores", image.with_name("s.csv"))
         assert result.exit_code == 130
-        assert result.stderr.endswith("interrupted; no unfinished file was left\n")
+        assert result.stderr.endswith("interrupted; no unfinished result was left\n")
         assert os.listdir(image.parent) == ["image.tif"]
 
     def test_ctrl_c_while_writing_leaves_nothing(self, image, bright, monkeypatch):

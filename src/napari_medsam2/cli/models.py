@@ -1,23 +1,38 @@
-"""`models`: what the catalogue knows and where the weights lie."""
+"""`models`: what the catalogue knows, where the weights lie, and downloading them."""
 
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import out, say, table
+from napari_medsam2.errors import InputError, ModelError
+
+from .console import note, out, progress, say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_medsam2.models import ModelCard
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List the models, find and verify their weights.")
+app = typer.Typer(help="List the models, download, find and verify their weights.")
 
 _Name = Annotated[str, typer.Argument(help="A name from `models list`.")]
+
+_MB = 10**6
+# Licences that ask for nothing before use; every other one is shown and must be accepted.
+_PERMISSIVE = ("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT")
+_WHAT_IT_ASKS = {
+    "CC-BY-SA-4.0": "it allows use and change, also commercial, if you name the authors "
+    "(attribution) and pass on what you derive from the weights under the same licence (share "
+    "alike): https://creativecommons.org/licenses/by-sa/4.0/",
+}
 
 
 @app.command("list")
@@ -32,17 +47,51 @@ def list_models(
         out(json.dumps([_as_dict(card) for card in cards], indent=2))
         return
     table(
-        ("name", "title", "licence", "state", "input"),
+        ("name", "title", "licence", "state", "input", "size"),
         [
-            (c.name, c.title, c.licence, _state(c), f"{c.image_size} x {c.image_size} px")
+            (c.name, c.title, c.licence, c.state, f"{c.image_size} px", _size(c.bytes))
             for c in cards
         ],
     )
 
 
+@app.command("pull")
+def pull(
+    name: _Name,
+    accept_licence: Annotated[
+        bool,
+        typer.Option("--accept-licence", help="Accept the licence without being asked."),
+    ] = False,
+) -> None:
+    """Download the weights of a model, after showing their licence.
+
+    They go to the folder that NAPARI_MEDSAM2_MODELS names. What an earlier download left
+    unfinished is continued.
+    """
+    from napari_medsam2 import models
+    from napari_medsam2.models.download import pull
+
+    card = models.get(name)
+    if card.source is None:
+        card.verify()
+        say(f"{card.name}: came with the package {card.package}, nothing to download")
+        return
+    if not card.is_ready:
+        _show_licence(card)
+        if card.licence not in _PERMISSIVE and not accept_licence:
+            _ask(card)
+    try:
+        with ExitStack() as stack:
+            path = pull(card, progress=_bar(card, stack))
+    except KeyboardInterrupt:
+        note(f"{card.name}: what has arrived is kept for the next `models pull {card.name}`")
+        raise
+    say(f"{card.name}: {_checked(card)}, at {path}")
+
+
 @app.command("path")
 def path(name: _Name) -> None:
-    """Print where the weights of a model lie."""
+    """Print where the weights of a model lie or shall lie."""
     from napari_medsam2 import models
 
     out(str(models.get(name).path))
@@ -55,12 +104,71 @@ def verify(name: _Name) -> None:
 
     card = models.get(name)
     card.verify()
-    say(f"{card.name}: {card.bytes} bytes, SHA-256 {card.sha256} as it should be")
+    say(f"{card.name}: {_checked(card)}")
 
 
-def _state(card: ModelCard) -> str:
-    return "ready" if card.is_ready else "missing"
+def _checked(card: ModelCard) -> str:
+    """Say what the weights were held against."""
+    from napari_medsam2.models.checkpoints import expected
+
+    size, sha256 = expected(card.path, card)
+    facts = f"{size} bytes, SHA-256 {sha256}"
+    if card.sha256 is not None:
+        return f"{facts} as it should be"
+    if sha256 is None:
+        return "no hash is published, and none could be remembered in its folder"
+    return f"{facts} as first seen here; its authors publish no hash"
+
+
+def _show_licence(card: ModelCard) -> None:
+    size = f", {_size(card.bytes)}" if card.bytes else ""
+    note(f"{card.name}: {card.title}{size}, from {card.url}")
+    asks = _WHAT_IT_ASKS.get(card.licence)
+    note(f"licence: {card.licence}{f'; {asks}' if asks else ''}")
+    if card.sha256 is None:
+        note(
+            "its authors publish no hash: this first copy is trusted, and every later use is held "
+            "against it"
+        )
+
+
+def _ask(card: ModelCard) -> None:
+    """Have the licence accepted (`InputError` if it is not)."""
+    if not _is_interactive():
+        raise InputError(
+            f"{card.name}: its licence {card.licence} must be accepted; add --accept-licence"
+        )
+    if not typer.confirm(f"Accept the licence {card.licence}?", err=True):
+        raise InputError(f"{card.name}: not downloaded, its licence was not accepted")
+
+
+def _is_interactive() -> bool:
+    return sys.stdin.isatty()
+
+
+def _bar(card: ModelCard, stack: ExitStack) -> Callable[[int, int | None], None]:
+    """Return what shows progress, from the moment when the whole size is known."""
+    show: Callable[[int], None] | None = None
+
+    def update(done: int, total: int | None) -> None:
+        nonlocal show
+        if not total:
+            return
+        whole = max(round(total / _MB), 1)
+        if show is None:
+            show = stack.enter_context(progress(f"downloading {card.name}, MB", whole))
+        show(done * whole // total)
+
+    return update
+
+
+def _size(size: int | None) -> str:
+    return "not published" if size is None else f"{size / _MB:.0f} MB"
 
 
 def _as_dict(card: ModelCard) -> dict[str, Any]:
-    return {**asdict(card), "state": _state(card)}
+    try:
+        path = str(card.path)
+    except ModelError:
+        path = None
+    return {**asdict(card), "state": card.state, "path": path}

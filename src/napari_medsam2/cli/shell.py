@@ -56,7 +56,7 @@ class Shell(TyperGroup):
                 raise
             code = _report(error)
         if code == INTERRUPTED:
-            _say("interrupted; no unfinished file was left")
+            _say("interrupted; no unfinished result was left")
         sys.exit(code if isinstance(code, int) else DONE)
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -25,8 +26,12 @@ __all__ = [
     "Recalled",
     "Segmenter",
     "Trace",
+    "given",
     "has_memory",
 ]
+
+_GIVEN = 10.0
+"""Logit of the pixels of a mask that a person has given, negative outside; as SAM 2 has it."""
 
 Box = tuple[float, float, float, float]
 YX = tuple[float, float]
@@ -83,6 +88,11 @@ class FramePrompt:
     mask: NDArray[np.bool_] | None = field(default=None, repr=False)
     refines: bool = False
 
+    @property
+    def is_mask(self) -> bool:
+        """Whether a mask was given and nothing that would change it."""
+        return self.mask is not None and not self.boxes and not self.points
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -107,6 +117,15 @@ class Prediction:
         """(y, x) of bool: where the logits are above 0."""
         mask: NDArray[np.bool_] = self.logits > 0
         return mask
+
+
+def given(prompt: FramePrompt) -> Prediction:
+    """Return a mask that was given as the prediction: what a person has drawn is what they get.
+
+    SAM 2 answers with the mask at a quarter of its resolution, whose corners are round.
+    """
+    assert prompt.mask is not None
+    return Prediction(np.where(prompt.mask, _GIVEN, -_GIVEN).astype(np.float32), 1.0, _GIVEN)
 
 
 class Segmenter(Protocol):

@@ -84,7 +84,7 @@ class LiteMedSAM:
         chosen = cast(
             "Precision", best_precision(device.torch) if precision == "auto" else precision
         )
-        digest = card.sha256 if checkpoint is None else file_sha256(path)
+        digest = card.sha256 if checkpoint is None and card.sha256 else file_sha256(path)
         network.prompt_encoder.to(device.torch)
         with torch.inference_mode():
             position = network.prompt_encoder.get_dense_pe()

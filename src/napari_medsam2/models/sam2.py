@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from napari_medsam2.errors import InputError, PromptError
 
-from .base import Embedding, FramePrompt, MemoryRules, Prediction, Recalled, Trace
+from .base import Embedding, FramePrompt, MemoryRules, Prediction, Recalled, Trace, given
 from .checkpoints import file_sha256, load_state, load_strict
 from .device import device_errors, in_batches
 from .sam2_config import build_network
@@ -136,9 +136,9 @@ class SAM2:
         for prompt in prompts:
             self.check(prompt)
         with torch.inference_mode(), device_errors(self.device), self._lowered():
-            answers = self._answers(embedding, prompts)
-            found = [self._prediction(answer, embedding.shape) for answer in answers]
-        return found
+            answers = self._answers(embedding, [p for p in prompts if not p.is_mask])
+            found = iter([self._prediction(answer, embedding.shape) for answer in answers])
+        return [given(p) if p.is_mask else next(found) for p in prompts]
 
     def begin(self, embedding: Embedding, prompts: Sequence[FramePrompt]) -> list[Trace]:
         """Segment prompted objects on one frame without a past, and remember them."""

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -50,7 +51,7 @@ def build_network(config: str | Path, image_size: int) -> Any:
         chosen = OmegaConf.to_container(found.model, resolve=True)
     except FileNotFoundError:
         raise ModelError(f"config {name}: there is no such file") from None
-    except (OmegaConfBaseException, AttributeError, OSError, ValueError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, AttributeError, OSError, ValueError) as error:
         raise ModelError(f"config {name}: is no SAM 2 config in YAML with a 'model'") from error
     _check_targets(chosen, name)
     if not isinstance(chosen, dict) or not all(chosen.get(flag) for flag in _NEEDED):

@@ -63,19 +63,21 @@ def fast_mask_decoder(
     return decoder.to(device, torch.float32).eval().requires_grad_(False)
 
 
-def _project(pixels: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def project(pixels: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Map the channels of each pixel linearly: (P, in) by a weight (out, in) to (P, out).
 
     On a CPU as a 1 x 1 convolution: oneDNN is faster than `linear` where MKL does not favour the
-    processor.
+    processor. In half precision both are oneDNN; there the convolution rearranges the weight every
+    time, and `linear` writes the bias to every pixel first.
     """
-    if pixels.device.type != "cpu":
+    few = len(pixels) < 2 * weight.shape[1] and pixels.dtype != torch.float32
+    if few or pixels.device.type != "cpu":
         return F.linear(pixels, weight, bias)
     planes = pixels[None, None].permute(0, 3, 1, 2)
     return F.conv2d(planes, weight[:, :, None, None], bias)[0, :, 0].t()
 
 
-def _pixels(planes: Tensor) -> list[Tensor]:
+def pixel_lists(planes: Tensor) -> list[Tensor]:
     """Turn planes (B, C, h, w) into B images of pixels (h w, C), float32, in memory of their own.
 
     One by one, for torch transposes matrices quickly and stacks of them slowly.
@@ -94,7 +96,7 @@ def _split(tokens: Tensor, heads: int) -> Tensor:
     return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)
 
 
-class _TokensReadImage(nn.Module):
+class TokensReadImage(nn.Module):
     """Attention of tokens to pixels."""
 
     key: Tensor
@@ -121,7 +123,7 @@ class _TokensReadImage(nn.Module):
         read = torch.empty_like(filters)
         for n, one in enumerate(filters):
             key, value = keys[n % len(keys)], values[n % len(values)]
-            scores = _project(key, one).t().contiguous()
+            scores = project(key, one).t().contiguous()
             torch.mm(scores.softmax(-1), value, out=read[n])
         mixed = read.view(*query.shape[:3], -1) @ self.value
         return F.linear(mixed.transpose(1, 2).flatten(2), self.out_weight, self.out_bias)
@@ -162,16 +164,16 @@ class _ImageReadsTokens(nn.Module):
         offers = (value @ self.out).flatten(1, 2)
         result = []
         for n, offer in enumerate(offers):
-            scores = _project(positioned[n % len(positioned)], filters[n], biases[n])
+            scores = project(positioned[n % len(positioned)], filters[n], biases[n])
             # Softmax over few neighbours is slow: make the pixels the innermost dimension.
             weights = scores.t().contiguous().view(self.heads, -1, len(scores)).softmax(1)
             weights = weights.flatten(0, 1).t().contiguous()
-            mixed = _project(weights, offer.t(), self.out_bias).add_(pixels[n % len(pixels)])
+            mixed = project(weights, offer.t(), self.out_bias).add_(pixels[n % len(pixels)])
             result.append(self.norm(mixed))
         return result
 
 
-class _Layer(nn.Module):
+class TwoWayLayer(nn.Module):
     """Tokens attend to each other and to the image, then the image to them."""
 
     def __init__(self, source: Any) -> None:
@@ -179,7 +181,7 @@ class _Layer(nn.Module):
         self.first: bool = source.skip_first_layer_pe
         self.attention = copy.deepcopy(source.self_attn)
         self.norm1 = copy.deepcopy(source.norm1)
-        self.read = _TokensReadImage(source.cross_attn_token_to_image)
+        self.read = TokensReadImage(source.cross_attn_token_to_image)
         self.norm2 = copy.deepcopy(source.norm2)
         self.mlp = copy.deepcopy(source.mlp)
         self.norm3 = copy.deepcopy(source.norm3)
@@ -233,11 +235,11 @@ class _Upscaling(nn.Module):
         return blocks.reshape(4 * height, -1)
 
     def _strip(self, pixels: Tensor, vector: Tensor) -> Tensor:
-        hidden = _project(pixels, self.weight1, self.bias1).view(-1, *self.norm_weight.shape)
+        hidden = project(pixels, self.weight1, self.bias1).view(-1, *self.norm_weight.shape)
         hidden = F.layer_norm(
             hidden, self.norm_weight.shape, self.norm_weight, self.norm_bias, self.eps
         )
-        hidden = _project(self.act1(hidden), self.weight2, self.bias2)
+        hidden = project(self.act1(hidden), self.weight2, self.bias2)
         result: Tensor = self.act2(hidden).view(-1, *vector.shape) @ vector
         return result
 
@@ -254,9 +256,9 @@ class _FastMaskDecoder(nn.Module):
         own = torch.cat([source.iou_token.weight, source.mask_tokens.weight])
         self.register_buffer("own_tokens", own.float().clone())
         self.size: tuple[int, ...] = tuple(dense_position.shape[1:])
-        self.register_buffer("position", _pixels(dense_position)[0])
-        self.layers = nn.ModuleList(_Layer(layer) for layer in transformer.layers)
-        self.final_read = _TokensReadImage(transformer.final_attn_token_to_image)
+        self.register_buffer("position", pixel_lists(dense_position)[0])
+        self.layers = nn.ModuleList(TwoWayLayer(layer) for layer in transformer.layers)
+        self.final_read = TokensReadImage(transformer.final_attn_token_to_image)
         self.final_norm = copy.deepcopy(transformer.norm_final_attn)
         self.upscaling = _Upscaling(source.output_upscaling)
         self.mask_head = copy.deepcopy(source.output_hypernetworks_mlps[0])
@@ -269,8 +271,8 @@ class _FastMaskDecoder(nn.Module):
             )
         if dense.ndim != 1 and len(dense) not in (1, len(sparse)):
             raise ValueError(f"got {len(dense)} dense embeddings for {len(sparse)} objects")
-        (image,) = _pixels(features)
-        pixels = [image + one for one in ([dense] if dense.ndim == 1 else _pixels(dense))]
+        (image,) = pixel_lists(features)
+        pixels = [image + one for one in ([dense] if dense.ndim == 1 else pixel_lists(dense))]
         parts = []
         for start in range(0, len(sparse), _OBJECTS_AT_ONCE):
             some = slice(start, start + _OBJECTS_AT_ONCE)

@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Protocol
 from napari_medsam2.errors import InputError
 from napari_medsam2.models.base import Recalled
 
+from .self_sorting import SelfSortingBank
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
 
     from napari_medsam2.models.base import MemoryRules, Trace
 
-__all__ = ["MEMORY_BANKS", "MemoryBank", "Sam2Bank", "closest_conditioning", "make_bank"]
+__all__ = [
+    "MEMORY_BANKS",
+    "MemoryBank",
+    "Sam2Bank",
+    "closest_conditioning",
+    "make_bank",
+]
 
 
 class MemoryBank(Protocol):
@@ -175,11 +183,13 @@ def closest_conditioning(
     )
 
 
-MEMORY_BANKS = {"sam2": Sam2Bank}
+MEMORY_BANKS: Sequence[str] = ("sam2", "self-sorting")
 """The banks that a session can be given, by name."""
 
 
-def make_bank(name: str, rules: MemoryRules, n_frames: int, step: int) -> MemoryBank:
+def make_bank(
+    name: str, rules: MemoryRules, n_frames: int, step: int, see: Callable[[int], torch.Tensor]
+) -> MemoryBank:
     """Make an empty memory bank.
 
     Parameters
@@ -188,5 +198,9 @@ def make_bank(name: str, rules: MemoryRules, n_frames: int, step: int) -> Memory
         One of `MEMORY_BANKS`.
     rules, n_frames, step
         See `Sam2Bank`.
+    see : callable
+        Takes a frame, returns its image features; see `SelfSortingBank`.
     """
-    return MEMORY_BANKS[name](rules, n_frames, step)
+    if name == "self-sorting":
+        return SelfSortingBank(rules, see)
+    return Sam2Bank(rules, n_frames, step)

@@ -15,16 +15,18 @@ the way to a frame that is corrected.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from napari_medsam2.models.base import Trace, has_memory
+from napari_medsam2.models.base import Trace, given, has_memory
 
 from .memory import make_bank
 from .sweeps import Carried
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+    import torch
 
     from napari_medsam2.models.base import FramePrompt, Prediction
     from napari_medsam2.prompts import ObjectPrompts
@@ -39,15 +41,21 @@ __all__ = ["StreamedSweeps"]
 class _Past:
     """An object's conditioning frames, in the order they were told.
 
-    `key` is all that its tracks depend on, besides image and model.
+    `prompts` are what was said on them; `key` is all that the tracks depend on, besides image and
+    model.
     """
 
-    conditions: Mapping[int, Trace]
+    conditions: Mapping[int, Trace] = field(default_factory=dict)
+    prompts: Mapping[int, FramePrompt] = field(default_factory=dict)
     key: tuple[Hashable, ...] = ()
 
     def told(self, prompt: FramePrompt, trace: Trace) -> _Past:
         """Return a past with one more conditioning frame."""
-        return _Past({**self.conditions, prompt.frame: trace}, (*self.key, _digest(prompt)))
+        return _Past(
+            {**self.conditions, prompt.frame: trace},
+            {**self.prompts, prompt.frame: prompt},
+            (*self.key, _digest(prompt)),
+        )
 
 
 class StreamedSweeps:
@@ -90,7 +98,7 @@ class StreamedSweeps:
             for frame, traces in self._sweep(pasts, origins, step, last):
                 # The second sweep starts on frames that the first one has stated.
                 stated = {
-                    i: self._prediction(trace, frame in pasts[i].conditions)
+                    i: self._prediction(trace, pasts[i].prompts.get(frame))
                     for i, trace in traces.items()
                     if frame in reached[i] and (number == 0 or frame != origins[i])
                     if frame in self.request.wanted
@@ -106,7 +114,10 @@ class StreamedSweeps:
             corrected = self._corrected(entry, pasts[entry.id])
             while frame not in pasts[entry.id].conditions:
                 pasts[entry.id] = next(corrected)
-        return {i: self._prediction(past.conditions[frame], True) for i, past in pasts.items()}
+        return {
+            i: self._prediction(past.conditions[frame], past.prompts[frame])
+            for i, past in pasts.items()
+        }
 
     # Inside
 
@@ -115,8 +126,10 @@ class StreamedSweeps:
         wanted = self.request.wanted
         return range(origin, wanted.stop if step > 0 else wanted.start - 1, step)
 
-    def _prediction(self, trace: Trace, is_prompted: bool) -> Prediction | None:
-        if not trace.is_present and not is_prompted:
+    def _prediction(self, trace: Trace, prompt: FramePrompt | None) -> Prediction | None:
+        if prompt is not None and prompt.is_mask:
+            return given(prompt)
+        if not trace.is_present and prompt is None:
             return None
         return self.model.predict(trace, self.encoder.stack.shape)
 
@@ -140,7 +153,7 @@ class StreamedSweeps:
             begun.update({(i, frame): trace for i, trace in known.items() if trace is not None})
         pasts = {}
         for entry in objects:
-            past = _Past({})
+            past = _Past()
             for frame in _first_told(entry, self.request):
                 past = past.told(told[frame][entry.id], begun[entry.id, frame])
             pasts[entry.id] = past
@@ -196,7 +209,7 @@ class StreamedSweeps:
             return
         rules, n_frames = self.model.rules, len(self.encoder.stack)
         for i, past in pasts.items():
-            banks[i] = make_bank(self.request.memory, rules, n_frames, step)
+            banks[i] = make_bank(self.request.memory, rules, n_frames, step, self._see)
             for frame, trace in past.conditions.items():
                 banks[i].condition(frame, trace)
         for frame in range(min(starts) * step, last + step, step):
@@ -219,6 +232,9 @@ class StreamedSweeps:
                 if frame not in pasts[i].conditions:
                     banks[i].add(frame, trace)
             yield frame, traces
+
+    def _see(self, frame: int) -> torch.Tensor:
+        return self.encoder(frame).features
 
     def _cached(self, key: Hashable) -> Trace | None:
         known = self.encoder.cache.get(key)
