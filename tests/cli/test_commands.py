@@ -95,7 +95,7 @@ class TestInfo:
         assert facts["memory"] == {
             "image": 6 * 20 * 30 * 2,
             "labels": 6 * 20 * 30 * 2,
-            "embeddings": 6 * 4 * 2**20,
+            "embeddings": 6 * 2 * 2**20,
         }
 
     def test_no_presets_where_intensities_are_no_hounsfield_units(self, image):

@@ -16,43 +16,47 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "info"]
 
-# LiteMedSAM's 256 x 64 x 64 features in fp32; half precision, where it is used, takes half.
-_EMBEDDING_BYTES = 256 * 64 * 64 * 4
 # Air in Hounsfield units lies near -1000, and nothing else in medicine does.
 _HU_AIR = -500
 
 
 def info(
     image: Annotated[Path, typer.Argument(help="An image file, or the folder of a DICOM series.")],
+    model: Annotated[
+        str, typer.Option(help="The model whose embeddings are estimated.")
+    ] = "litemedsam",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell axes, shape, spacing, intensities and memory of an image."""
     from napari_medsam2.io import read
 
-    facts = describe(read(image))
+    facts = describe(read(image), model)
     if as_json:
         out(json.dumps(facts, indent=2, allow_nan=False))
     else:
         table(("", str(image)), _lines(facts))
 
 
-def describe(volume: Volume) -> dict[str, Any]:
+def describe(volume: Volume, model: str = "litemedsam") -> dict[str, Any]:
     """Return what is worth knowing of a volume before segmenting it, as plain values.
 
     Parameters
     ----------
     volume : Volume
+    model : str
+        A name of the catalogue; its embeddings at half precision are estimated.
 
     Returns
     -------
     dict
         What JSON can hold; None where the image does not say, memory in bytes.
     """
+    from napari_medsam2 import models
     from napari_medsam2.tracking.embeddings import DEFAULT_CACHE_MB
 
     stack = _middle_stack(volume)
     values = _intensities(stack)
-    embeddings = len(stack) * _EMBEDDING_BYTES
+    embeddings = int(len(stack) * models.get(model).embedding_mb * 2**20)
     return {
         "name": volume.name,
         "modality": volume.modality or None,

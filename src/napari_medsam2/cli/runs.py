@@ -92,8 +92,8 @@ def load_model(session: Session) -> None:
     from napari_medsam2.models.device import choose_device
 
     device = choose_device(session.device_name)
-    note(f"{session.model_name} on {device.reason}")
     _ = session.model
+    note(f"{session.model_name} on {device.reason}")
 
 
 def run(session: Session, plan: Plan, text: str = "segmenting") -> None:

@@ -47,11 +47,24 @@ def segment(
         list[str] | None,
         typer.Option(metavar="FRAME,Y,X,+|-[@ID]", help="A click; may be repeated."),
     ] = None,
-    model: Annotated[str, typer.Option(help="A name from `models list`.")] = "litemedsam",
+    model: Annotated[
+        str,
+        typer.Option(help="A name from `models list`, or a SAM 2 config (.yaml) of your own."),
+    ] = "litemedsam",
     checkpoint: Annotated[
         Path | None, typer.Option(help="A file whose weights replace the model's own.")
     ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side of the network's input in pixels, for SAM 2 models."),
+    ] = None,
+    memory: Annotated[
+        str, typer.Option(help="What SAM 2 models remember by: sam2 or self-sorting.")
+    ] = "sam2",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    cache: Annotated[
+        Path | None, typer.Option(help="A folder that keeps embeddings for later calls.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     axis: Annotated[
         str | None, typer.Option(help="The axis to propagate along: an index or a letter (z, t).")
@@ -124,7 +137,10 @@ def segment(
         window=window,
         device=device,
         checkpoint=checkpoint,
+        image_size=image_size,
         precision=precision,
+        cache=cache,
+        memory=memory,
         at=positions,
         channel=channel,
     )

@@ -21,6 +21,9 @@ __all__ = ["DEFAULT_MODEL", "ModelCard", "State", "get", "models_folder", "names
 
 DEFAULT_MODEL = "litemedsam"
 
+# What SAM 2's own configs say; `image_size` overrides it.
+_SIZE_OF_CONFIGS = 1024
+
 State = Literal["ready", "needs download", "wrong file", "missing package"]
 
 
@@ -112,15 +115,39 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> ModelCard:
     """Return a model's card.
 
+    Parameters
+    ----------
+    name : str
+        A name of the catalogue, or the path of a SAM 2 config (``.yaml``), whose weights are to be
+        given as a checkpoint.
+
     Raises
     ------
     ModelError
         If there is no model of this name.
     """
+    if name.endswith((".yaml", ".yml")):
+        return _card_of_config(name)
     try:
         return _cards()[name]
     except KeyError:
         raise ModelError(f"unknown model {name!r}; known: {', '.join(_cards())}") from None
+
+
+def _card_of_config(path: str) -> ModelCard:
+    return ModelCard(
+        name=path,
+        title=Path(path).stem,
+        family="sam2",
+        summary="a SAM 2 config of your own",
+        licence="that of its weights",
+        url="",
+        image_size=_SIZE_OF_CONFIGS,
+        prompts=("box", "points", "mask"),
+        embedding_mb=8,
+        filename=f"{Path(path).stem}.pt",
+        config=str(Path(path).expanduser().absolute()),
+    )
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from napari_medsam2.errors import InputError, PromptError
+from napari_medsam2.errors import CheckpointError, InputError, PromptError
 
 from .base import Embedding, FramePrompt, MemoryRules, Prediction, Recalled, Trace, given
 from .checkpoints import file_sha256, load_state, load_strict
@@ -71,6 +71,10 @@ class SAM2:
         size = _checked_size(card.name, image_size or card.image_size)
         assert card.config is not None
         net = build_network(card.config, size)
+        if checkpoint is None and card.source is None:
+            raise CheckpointError(
+                f"{card.name}: a config has no weights of its own; give them as checkpoint"
+            )
         path = card.verify() if checkpoint is None else checkpoint
         load_strict(net, load_state(path), path, card.name)
         digest = card.sha256 if checkpoint is None and card.sha256 else file_sha256(path)
