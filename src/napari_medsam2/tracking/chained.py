@@ -49,7 +49,14 @@ class ChainedSweeps:
         starts: _Starts = {}
         steps = self.request.steps
         for number, step in enumerate(steps):
-            yield from self._sweep(step, starts, number + 1 < len(steps))
+            later = {
+                frame
+                for following in steps[number + 1 :]
+                for spans in self._reach(following).values()
+                for origin, span in spans
+                for frame in (origin, *span)
+            }
+            yield from self._sweep(step, starts, later)
 
     def _reach(self, step: int) -> dict[int, list[tuple[int, range]]]:
         """Return each object's conditioning frames, with the frames reached from each of them."""
@@ -77,7 +84,7 @@ class ChainedSweeps:
         middle = (origin + following) // 2
         return middle + 1 if step > 0 else middle
 
-    def _sweep(self, step: int, starts: _Starts, more: bool) -> Iterator[Carried]:
+    def _sweep(self, step: int, starts: _Starts, later: set[int]) -> Iterator[Carried]:
         encoder, objects = self.request.encoder, self.request.prompts.objects
         reach = self._reach(step)
         origins = {i: {origin for origin, _ in spans} for i, spans in reach.items()}
@@ -106,7 +113,7 @@ class ChainedSweeps:
                         continue
                     kept[i] = prediction
                     chains[i] = BoxChain(i, frame, prediction, embedding)
-                    if more:
+                    if frame in later:
                         starts[i, frame] = (prediction, embedding)
             if kept:
-                yield Carried(frame, kept, more)
+                yield Carried(frame, kept, frame in later)

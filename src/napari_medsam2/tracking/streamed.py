@@ -104,7 +104,8 @@ class StreamedSweeps:
                     if frame in self.request.wanted
                 }
                 if stated:
-                    yield Carried(frame, stated, number + 1 < len(steps))
+                    is_last = number + 1 == len(steps)
+                    yield Carried(frame, stated, not is_last and frame < max(origins.values()))
 
     def segment(self, frame: int) -> dict[int, Prediction | None]:
         """Return the masks of the objects that were prompted on a frame, corrected or not."""
