@@ -20,7 +20,28 @@ def one_mb():
     return Embedding(torch.zeros(256, 32, 32), (8, 8))
 
 
-def test_the_least_recently_used_embedding_goes_first():
+def test_a_sweep_over_more_than_fits_finds_what_fits():
+    """Dropping the least recently used would find nothing: each is dropped just before its turn."""
+    cache = EmbeddingCache(80)
+    found = []
+    for _ in range(6):
+        hits = 0
+        for frame in range(100):
+            if cache.get(frame) is not None:
+                hits += 1
+            else:
+                cache.put(frame, MegaByte())
+        found.append(hits)
+    assert found[0] == 0
+    assert min(found[2:]) > 50
+    assert cache.nbytes <= 80 * 2**20
+
+
+class MegaByte:
+    nbytes = 2**20
+
+
+def test_the_least_recently_used_embedding_goes_first_among_few():
     cache = EmbeddingCache(max_mb=2)
     assert one_mb().nbytes == 2**20
     cache.put("a", one_mb())

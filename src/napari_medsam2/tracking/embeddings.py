@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import islice
 from numbers import Real
 from os import PathLike
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
@@ -28,6 +30,8 @@ __all__ = ["DEFAULT_CACHE_MB", "Cached", "EmbeddingCache", "FrameEncoder", "open
 
 # 500 frames of LiteMedSAM at half precision (2 MiB each).
 DEFAULT_CACHE_MB = 1024.0
+# Entries used last that are not dropped: those of the frame that is worked on and its neighbours.
+_RECENT = 8
 
 
 class Cached(Protocol):
@@ -50,7 +54,11 @@ class _Pending:
 
 
 class EmbeddingCache:
-    """The most recently used embeddings, at most so many megabytes of them. Thread-safe.
+    """Embeddings and tracks, at most so many megabytes of them. Thread-safe.
+
+    Beyond the cap an entry goes at random, but none of those used last: sweeps use frames in the
+    same order again and again, and dropping the least recently used one would always drop the one
+    that is needed next, so that a volume a little larger than the cache would find nothing in it.
 
     Parameters
     ----------
@@ -77,6 +85,8 @@ class EmbeddingCache:
         self._entries: OrderedDict[Hashable, Cached] = OrderedDict()
         self._pending: dict[Hashable, _Pending] = {}
         self._lock = threading.Lock()
+        # Seeded, so that the same work does the same again.
+        self._choice = random.Random(0)
 
     def __len__(self) -> int:
         """Return the number of entries held."""
@@ -92,14 +102,16 @@ class EmbeddingCache:
             return self._get(key)
 
     def put(self, key: Hashable, entry: Cached) -> None:
-        """Keep an entry, dropping the least recently used ones beyond the cap."""
+        """Keep an entry, dropping others beyond the cap."""
         with self._lock:
             old = self._entries.pop(key, None)
             self.nbytes += entry.nbytes - (old.nbytes if old else 0)
             self._entries[key] = entry
             while self.nbytes > self.max_bytes and self._entries:
-                _, dropped = self._entries.popitem(last=False)
-                self.nbytes -= dropped.nbytes
+                # The oldest one, if there are no others than recent ones.
+                index = self._choice.randrange(max(1, len(self._entries) - _RECENT))
+                dropped = next(islice(self._entries, index, None))
+                self.nbytes -= self._entries.pop(dropped).nbytes
 
     def get_or_make(self, key: Hashable, make: Callable[[], _Entry]) -> _Entry:
         """Return an entry, making it if it is not held.
