@@ -315,7 +315,7 @@ def test_a_device_that_fails_is_named(
     with pytest.raises(DeviceError, match=told) as caught:
         model.track(embedding, past)
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr(type(model._network), "encode", fail)
+    monkeypatch.setattr(type(model._network.parts), "encode", fail)
     with pytest.raises(DeviceError, match=told):
         model.embed(frame())
 

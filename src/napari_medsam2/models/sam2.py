@@ -11,7 +11,7 @@ that a person prompted are remembered as they are seen: in or out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from .catalogue import ModelCard
     from .device import Device
+    from .tinyvit import Precision
 
 __all__ = ["SAM2"]
 
@@ -52,7 +53,7 @@ class SAM2:
 
     name: str
     key: str
-    precision: str
+    precision: Precision
     device: Device
     rules: MemoryRules
     _network: Network = field(repr=False)
@@ -78,12 +79,13 @@ class SAM2:
         path = card.verify() if checkpoint is None else checkpoint
         load_strict(net, load_state(path), path, card.name)
         digest = card.sha256 if checkpoint is None and card.sha256 else file_sha256(path)
-        chosen = best_precision(device.torch) if precision == "auto" else precision
+        wanted = best_precision(device.torch) if precision == "auto" else precision
+        chosen = cast("Precision", wanted)
         return cls.of(net, device, chosen, name=card.name, digest=digest)
 
     @classmethod
     def of(
-        cls, net: Any, device: Device, precision: str, *, name: str = "sam2", digest: str = ""
+        cls, net: Any, device: Device, precision: Precision, *, name: str = "sam2", digest: str = ""
     ) -> SAM2:
         """Wrap a network that has its weights.
 
@@ -98,7 +100,7 @@ class SAM2:
         """
         net = net.to(device.torch).eval().requires_grad_(False)
         with device_errors(device):
-            network = Network(net)
+            network = Network(net, precision)
         rules = MemoryRules(
             memories=net.num_maskmem,
             pointers=net.max_obj_ptrs_in_encoder if net.use_obj_ptrs_in_encoder else 0,
@@ -129,7 +131,7 @@ class SAM2:
         """Encode one frame of (y, x) or (y, x, 3), windowed to 0..255."""
         image = preprocess(frame, self.image_size)
         with torch.inference_mode(), device_errors(self.device), self._lowered():
-            features, *details = self._network.encode(image.to(self.device.torch))
+            features, *details = self._network.parts.encode(image.to(self.device.torch))
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         # In memory of their own: a level may be a view of a larger tensor.
         own = [level.to(dtype, copy=True) for level in (features, *details)]
@@ -255,7 +257,7 @@ class SAM2:
         points = point_inputs(prompts, boxes, shape, self.image_size)
         assert points is not None
         return network.decode(
-            network.alone(features).expand(len(prompts), -1, -1, -1),
+            network.alone(features),
             details,
             points,
             former,

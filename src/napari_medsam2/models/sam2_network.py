@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from .base import Trace
+from .sam2_parts import choose_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .base import Embedding, Recalled
+    from .tinyvit import Precision
 
 __all__ = ["Answer", "Network", "floats", "traces"]
 
@@ -59,9 +61,10 @@ class Network:
     ----------
     net : SAM2Base
         With its weights, on the device, in eval mode.
+    precision : {"fp32", "bf16", "fp16"}
     """
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: Any, precision: Precision) -> None:
         self.net = net
         self.size: int = net.image_size
         self.device: torch.device = next(net.parameters()).device
@@ -73,18 +76,13 @@ class Network:
             self._memory_position = self._position_of(
                 net.memory_encoder.position_encoding, net.mem_dim
             )
+        self.parts = choose_parts(net, self._dense_position, precision)
 
     def _position_of(self, encoding: Any, channels: int) -> Tensor:
         """Return the (C, h, w) position encoding of a grid; it depends on the size alone."""
         blank = torch.zeros(1, channels, *self.grid, device=self.device)
         position: Tensor = encoding(blank)[0].to(torch.float32)
         return position
-
-    def encode(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Encode a preprocessed frame (1, 3, S, S): features, then the finer ones, finest first."""
-        levels = self.net.forward_image(image)["backbone_fpn"]
-        levels = levels[-self.net.num_feature_levels :]
-        return tuple(level[0] for level in (levels[-1], *levels[:-1]))
 
     def alone(self, features: Tensor) -> Tensor:
         """Return (1, C, h, w) features for a frame that has no past."""
@@ -119,21 +117,7 @@ class Network:
             memory = torch.cat([memory.to(spread.dtype), spread], dim=1)
             when = self._when(distances, recalled[0].longest).repeat_interleave(parts, dim=0)
             position = torch.cat([position, when])
-        return self._attend(features, memory.float(), position, tokens)
-
-    def _attend(self, features: Tensor, memory: Tensor, position: Tensor, tokens: int) -> Tensor:
-        count = len(memory)
-        flat = features.flatten(1).t()[:, None].expand(-1, count, -1)
-        own = self._image_position.flatten(1).t()[:, None].expand(-1, count, -1)
-        mixed = self.net.memory_attention(
-            curr=flat,
-            curr_pos=own,
-            memory=memory.transpose(0, 1),
-            memory_pos=position[:, None].expand(-1, count, -1),
-            num_obj_ptr_tokens=tokens,
-        )
-        planes: Tensor = mixed.permute(1, 2, 0).reshape(count, -1, *self.grid)
-        return planes
+        return self.parts.attend(features, self._image_position, memory.float(), position, tokens)
 
     def _when(self, distances: Sequence[int], longest: int) -> Tensor:
         """Return the (P, c) encoding of how far away in time pointers are."""
@@ -163,7 +147,7 @@ class Network:
         Parameters
         ----------
         image : torch.Tensor
-            (N, C, h, w).
+            (N, C, h, w), or (1, C, h, w) for all objects that have points.
         details : tuple of torch.Tensor
             The frame's finer features.
         points : (coordinates, labels), optional
@@ -173,7 +157,7 @@ class Network:
         multimask : bool
             Whether to choose among three masks.
         """
-        net, count = self.net, len(image)
+        net, count = self.net, len(image) if points is None else len(points[0])
         if points is None:
             points = (
                 torch.zeros(count, 1, 2, device=self.device),
@@ -181,14 +165,8 @@ class Network:
             )
         coordinates, labels = (p.to(self.device) for p in points)
         sparse, dense = net.sam_prompt_encoder(points=(coordinates, labels), boxes=None, masks=mask)
-        masks, ious, tokens, scores = net.sam_mask_decoder(
-            image_embeddings=image,
-            image_pe=self._dense_position,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask,
-            repeat_image=False,
-            high_res_features=[level[None].expand(count, -1, -1, -1) for level in details] or None,
+        masks, ious, tokens, scores = self.parts.decode(
+            image, details, sparse, dense, multimask=multimask
         )
         masks, ious, token = masks.float(), ious.float(), tokens[:, 0]
         if multimask:
@@ -267,8 +245,7 @@ class Network:
             masks = masks.mul_(net.sigmoid_scale_for_mem_enc)
         if net.sigmoid_bias_for_mem_enc != 0.0:
             masks = masks.add_(net.sigmoid_bias_for_mem_enc)
-        image = features[None].expand(len(masks), -1, -1, -1)
-        memories = net.memory_encoder(image, masks, skip_mask_sigmoid=True)["vision_features"]
+        memories = self.parts.memorise(features, masks)
         if net.no_obj_embed_spatial is not None:
             absent = 1 - (answer.scores > 0).float()
             memories = memories + (absent * net.no_obj_embed_spatial)[..., None, None]
