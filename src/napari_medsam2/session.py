@@ -73,6 +73,8 @@ class Session(PromptEditor):
         The channel to segment; three or four channels count as RGB unless one is chosen.
     labels : ndarray of unsigned int, optional
         An array to write into, of the volume's label shape; a new uint16 one by default.
+    compiled : bool
+        Whether torch compiles the image encoder, see `models.build`.
 
     Raises
     ------
@@ -99,6 +101,7 @@ class Session(PromptEditor):
         at: Sequence[int] | None = None,
         channel: int | None = None,
         labels: NDArray[Any] | None = None,
+        compiled: bool = False,
     ) -> None:
         from . import models
 
@@ -124,6 +127,7 @@ class Session(PromptEditor):
             "channel": channel,
         }
         self.device_name = device
+        self._compiled = compiled
         self.cache = open_cache(cache)
         self._labels = _label_array(volume, labels)
         self._store = LabelStore(self.stack.of_labels(self._labels))
@@ -156,6 +160,7 @@ class Session(PromptEditor):
                 checkpoint=None if checkpoint is None else Path(checkpoint),
                 precision=self.settings["precision"],
                 image_size=self.settings["image_size"],
+                compiled=self._compiled,
             )
         return self._model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,19 @@ def test_a_config_of_ones_own(tmp_path: Path) -> None:
 def test_image_sizes_that_the_network_cannot_take(checkpoint: Path, size: int) -> None:
     with pytest.raises(InputError, match="multiple of 32"):
         models.build("sam2.1_hiera_tiny", checkpoint=checkpoint, image_size=size)
+
+
+@pytest.mark.parametrize("name", ["sam2.1_hiera_tiny", "litemedsam"])
+def test_the_image_encoder_is_compiled_on_request(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # With the real compiler this takes a minute; here its front end alone runs.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    given = {"checkpoint": checkpoint, "image_size": SIZE} if name != "litemedsam" else {}
+    compiled = models.build(name, compiled=True, precision="fp32", device=CPU, **given)
+    plain = models.build(name, precision="fp32", device=CPU, **given)
+    one, other = (m.embed(frame()).features for m in (compiled, plain))
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 # Frames and prompts

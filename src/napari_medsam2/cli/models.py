@@ -26,13 +26,6 @@ app = typer.Typer(help="List the models, download, find and verify their weights
 _Name = Annotated[str, typer.Argument(help="A name from `models list`.")]
 
 _MB = 10**6
-# Licences that ask for nothing before use; every other one is shown and must be accepted.
-_PERMISSIVE = ("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT")
-_WHAT_IT_ASKS = {
-    "CC-BY-SA-4.0": "it allows use and change, also commercial, if you name the authors "
-    "(attribution) and pass on what you derive from the weights under the same licence (share "
-    "alike): https://creativecommons.org/licenses/by-sa/4.0/",
-}
 
 
 @app.command("list")
@@ -70,6 +63,7 @@ def pull(
     """
     from napari_medsam2 import models
     from napari_medsam2.models.download import pull
+    from napari_medsam2.models.licences import is_permissive
 
     card = models.get(name)
     if card.source is None:
@@ -78,7 +72,7 @@ def pull(
         return
     if not card.is_ready:
         _show_licence(card)
-        if card.licence not in _PERMISSIVE and not accept_licence:
+        if not is_permissive(card) and not accept_licence:
             _ask(card)
     try:
         with ExitStack() as stack:
@@ -121,15 +115,12 @@ def _checked(card: ModelCard) -> str:
 
 
 def _show_licence(card: ModelCard) -> None:
+    from napari_medsam2.models.licences import notices
+
     size = f", {_size(card.bytes)}" if card.bytes else ""
     note(f"{card.name}: {card.title}{size}, from {card.url}")
-    asks = _WHAT_IT_ASKS.get(card.licence)
-    note(f"licence: {card.licence}{f'; {asks}' if asks else ''}")
-    if card.sha256 is None:
-        note(
-            "its authors publish no hash: this first copy is trusted, and every later use is held "
-            "against it"
-        )
+    for line in notices(card):
+        note(line)
 
 
 def _ask(card: ModelCard) -> None:

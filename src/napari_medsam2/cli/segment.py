@@ -62,6 +62,12 @@ def segment(
         str, typer.Option(help="What SAM 2 models remember by: sam2 or self-sorting.")
     ] = "sam2",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Compile the image encoder: a minute at the start, for GPUs."
+        ),
+    ] = False,
     cache: Annotated[
         Path | None, typer.Option(help="A folder that keeps embeddings for later calls.")
     ] = None,
@@ -141,6 +147,7 @@ def segment(
         precision=precision,
         cache=cache,
         memory=memory,
+        compiled=compiled,
         at=positions,
         channel=channel,
     )

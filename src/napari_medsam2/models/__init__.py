@@ -46,6 +46,7 @@ def build(
     checkpoint: Path | None = None,
     precision: str = "auto",
     image_size: int | None = None,
+    compiled: bool = False,
 ) -> Segmenter:
     """Load a model.
 
@@ -61,6 +62,9 @@ def build(
         "auto", "fp32", "bf16" or "fp16": the numerical form of the image encoder.
     image_size : int, optional
         Side of the network's input, for models that can change it.
+    compiled : bool
+        Whether torch compiles the image encoder, at the first frame: that takes about a minute and
+        a compiler, and makes CPUs slower (docs/performance.md); it is meant for GPUs.
 
     Raises
     ------
@@ -81,12 +85,22 @@ def build(
         from .litemedsam import LiteMedSAM
 
         return LiteMedSAM.load(
-            card, device, checkpoint=checkpoint, precision=precision, image_size=image_size
+            card,
+            device,
+            checkpoint=checkpoint,
+            precision=precision,
+            image_size=image_size,
+            compiled=compiled,
         )
     if card.family == "sam2":
         from .sam2 import SAM2
 
         return SAM2.load(
-            card, device, checkpoint=checkpoint, precision=precision, image_size=image_size
+            card,
+            device,
+            checkpoint=checkpoint,
+            precision=precision,
+            image_size=image_size,
+            compiled=compiled,
         )
     raise ModelError(f"model {name!r} is of an unknown family {card.family!r}")

@@ -73,6 +73,7 @@ class LiteMedSAM:
         checkpoint: Path | None = None,
         precision: str = "auto",
         image_size: int | None = None,
+        compiled: bool = False,
     ) -> LiteMedSAM:
         """Build the network and load its weights; see `models.build`."""
         if image_size not in (None, IMAGE_SIZE):
@@ -88,12 +89,15 @@ class LiteMedSAM:
         network.prompt_encoder.to(device.torch)
         with torch.inference_mode():
             position = network.prompt_encoder.get_dense_pe()
+        encoder = fast_encoder(network.image_encoder, device.torch, chosen)
+        if compiled:
+            encoder.compile(dynamic=False)
         return cls(
             name=card.name,
             key=f"{card.family}-{digest[:16]}-{chosen}",
             precision=chosen,
             device=device,
-            _encoder=fast_encoder(network.image_encoder, device.torch, chosen),
+            _encoder=encoder,
             _prompt_encoder=network.prompt_encoder,
             _mask_decoder=fast_mask_decoder(network.mask_decoder, position, device.torch),
         )

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .memory_attention import DTYPES, Linear, after_norm, recycle_memory
+from .layers import DTYPES, Linear, after_norm, recycle_memory
 
 if TYPE_CHECKING:
     from .tinyvit import Precision

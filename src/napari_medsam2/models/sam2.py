@@ -67,6 +67,7 @@ class SAM2:
         checkpoint: Path | None = None,
         precision: str = "auto",
         image_size: int | None = None,
+        compiled: bool = False,
     ) -> SAM2:
         """Build the network and load its weights; see `models.build`."""
         size = _checked_size(card.name, image_size or card.image_size)
@@ -81,11 +82,18 @@ class SAM2:
         digest = card.sha256 if checkpoint is None and card.sha256 else file_sha256(path)
         wanted = best_precision(device.torch) if precision == "auto" else precision
         chosen = cast("Precision", wanted)
-        return cls.of(net, device, chosen, name=card.name, digest=digest)
+        return cls.of(net, device, chosen, name=card.name, digest=digest, compiled=compiled)
 
     @classmethod
     def of(
-        cls, net: Any, device: Device, precision: Precision, *, name: str = "sam2", digest: str = ""
+        cls,
+        net: Any,
+        device: Device,
+        precision: Precision,
+        *,
+        name: str = "sam2",
+        digest: str = "",
+        compiled: bool = False,
     ) -> SAM2:
         """Wrap a network that has its weights.
 
@@ -97,10 +105,12 @@ class SAM2:
             fp32 answers as the reference does, to rounding.
         name, digest : str
             Of the model and of its weights.
+        compiled : bool
+            Whether torch compiles the image encoder.
         """
         net = net.to(device.torch).eval().requires_grad_(False)
         with device_errors(device):
-            network = Network(net, precision)
+            network = Network(net, precision, compiled=compiled)
         rules = MemoryRules(
             memories=net.num_maskmem,
             pointers=net.max_obj_ptrs_in_encoder if net.use_obj_ptrs_in_encoder else 0,
@@ -131,7 +141,10 @@ class SAM2:
         """Encode one frame of (y, x) or (y, x, 3), windowed to 0..255."""
         image = preprocess(frame, self.image_size)
         with torch.inference_mode(), device_errors(self.device), self._lowered():
-            features, *details = self._network.parts.encode(image.to(self.device.torch))
+            if self.device.torch.type == "cuda":
+                image = image.pin_memory()
+            image = image.to(self.device.torch, non_blocking=True)
+            features, *details = self._network.parts.encode(image)
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         # In memory of their own: a level may be a view of a larger tensor.
         own = [level.to(dtype, copy=True) for level in (features, *details)]

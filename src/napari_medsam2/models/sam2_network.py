@@ -62,9 +62,11 @@ class Network:
     net : SAM2Base
         With its weights, on the device, in eval mode.
     precision : {"fp32", "bf16", "fp16"}
+    compiled : bool
+        Whether torch compiles the image encoder.
     """
 
-    def __init__(self, net: Any, precision: Precision) -> None:
+    def __init__(self, net: Any, precision: Precision, *, compiled: bool = False) -> None:
         self.net = net
         self.size: int = net.image_size
         self.device: torch.device = next(net.parameters()).device
@@ -76,7 +78,7 @@ class Network:
             self._memory_position = self._position_of(
                 net.memory_encoder.position_encoding, net.mem_dim
             )
-        self.parts = choose_parts(net, self._dense_position, precision)
+        self.parts = choose_parts(net, self._dense_position, precision, compiled=compiled)
 
     def _position_of(self, encoding: Any, channels: int) -> Tensor:
         """Return the (C, h, w) position encoding of a grid; it depends on the size alone."""

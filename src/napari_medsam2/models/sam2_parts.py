@@ -5,7 +5,10 @@ On other devices the published ones are used: they have fused kernels there, whi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
 
 from .hiera import fast_image_encoder
 from .memory_attention import fast_memory_attention
@@ -59,13 +62,16 @@ class PublishedParts:
         (1, C, h, w).
     """
 
-    def __init__(self, net: Any, dense_position: Tensor) -> None:
+    def __init__(self, net: Any, dense_position: Tensor, *, compiled: bool = False) -> None:
         self.net = net
+        self._forward = net.forward_image
+        if compiled:
+            self._forward = torch.compile(net.forward_image, dynamic=False)
         self.dense_position = dense_position
 
     def encode(self, image: Tensor) -> tuple[Tensor, ...]:
         """Encode (1, 3, S, S): features (C, h, w), then the finer levels, finest first."""
-        levels = self.net.forward_image(image)["backbone_fpn"]
+        levels = self._forward(image)["backbone_fpn"]
         levels = levels[-self.net.num_feature_levels :]
         return tuple(level[0] for level in (levels[-1], *levels[:-1]))
 
@@ -131,7 +137,9 @@ class FastParts:
         If the network is not built as SAM 2's own configs say.
     """
 
-    def __init__(self, net: Any, dense_position: Tensor, precision: Precision) -> None:
+    def __init__(
+        self, net: Any, dense_position: Tensor, precision: Precision, *, compiled: bool = False
+    ) -> None:
         device = dense_position.device
         decoder = net.sam_mask_decoder
         grid = (dense_position.shape[2], dense_position.shape[3])
@@ -140,6 +148,8 @@ class FastParts:
         self.encoder = fast_image_encoder(
             net.image_encoder, decoder.conv_s0, decoder.conv_s1, device, precision
         )
+        if compiled:
+            self.encoder.compile(dynamic=False)
         self.attention = fast_memory_attention(net.memory_attention, grid, device, precision)
         self.decoder = fast_track_decoder(decoder, dense_position, device)
         self.memory_encoder = fast_memory_encoder(net.memory_encoder, device, precision)
@@ -177,12 +187,12 @@ class FastParts:
         return memories
 
 
-def choose_parts(net: Any, dense_position: Tensor, precision: Precision) -> Parts:
+def choose_parts(
+    net: Any, dense_position: Tensor, precision: Precision, *, compiled: bool = False
+) -> Parts:
     """Take the fast forms where they gain, which is on CPUs, and fit the network."""
-    if dense_position.device.type != "cpu":
-        return PublishedParts(net, dense_position)
-    try:
-        return FastParts(net, dense_position, precision)
-    except ValueError:
-        # A config of someone's own with other parts: right, if not as fast.
-        return PublishedParts(net, dense_position)
+    if dense_position.device.type == "cpu":
+        # A config of someone's own may have other parts: right, if not as fast.
+        with suppress(ValueError):
+            return FastParts(net, dense_position, precision, compiled=compiled)
+    return PublishedParts(net, dense_position, compiled=compiled)

@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import project
+
 __all__ = ["fast_mask_decoder"]
 
 _STRIP_PIXELS = 2048
@@ -61,20 +63,6 @@ def fast_mask_decoder(
     with torch.no_grad():
         decoder = _FastMaskDecoder(mask_decoder, dense_position)
     return decoder.to(device, torch.float32).eval().requires_grad_(False)
-
-
-def project(pixels: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Map the channels of each pixel linearly: (P, in) by a weight (out, in) to (P, out).
-
-    On a CPU as a 1 x 1 convolution: oneDNN is faster than `linear` where MKL does not favour the
-    processor. In half precision both are oneDNN; there the convolution rearranges the weight every
-    time, and `linear` writes the bias to every pixel first.
-    """
-    few = len(pixels) < 2 * weight.shape[1] and pixels.dtype != torch.float32
-    if few or pixels.device.type != "cpu":
-        return F.linear(pixels, weight, bias)
-    planes = pixels[None, None].permute(0, 3, 1, 2)
-    return F.conv2d(planes, weight[:, :, None, None], bias)[0, :, 0].t()
 
 
 def pixel_lists(planes: Tensor) -> list[Tensor]:

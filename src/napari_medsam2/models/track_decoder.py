@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .sam_decoder import TokensReadImage, TwoWayLayer, pixel_lists, project
+from .layers import project
+from .sam_decoder import TokensReadImage, TwoWayLayer, pixel_lists
 
 __all__ = ["fast_track_decoder"]
 
