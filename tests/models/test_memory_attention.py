@@ -11,6 +11,7 @@ import torch
 from hydra import compose
 from hydra.utils import instantiate
 
+from napari_medsam2.models import layers
 from napari_medsam2.models import memory_attention as module
 from napari_medsam2.models.memory_attention import fast_memory_attention
 
@@ -123,8 +124,8 @@ def test_chunks_make_no_difference(
     args = inputs(1, 2, 4)
     fast = fast_memory_attention(original, GRID, CPU, precision)
     whole = fast(*args)
-    monkeypatch.setattr(module, "_SCORE_BYTES", 100 * 516 * 4)
-    monkeypatch.setattr(module, "_SCORE_ROWS", 90)
+    monkeypatch.setattr(layers, "_SCORE_BYTES", 100 * 516 * 4)
+    monkeypatch.setattr(layers, "_SCORE_ROWS", 90)
     monkeypatch.setattr(module, "_MLP_ROWS", 70)
     atol = 1e-5 if precision == "fp32" else 0.05
     torch.testing.assert_close(fast(*args), whole, rtol=0, atol=atol)
