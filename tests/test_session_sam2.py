@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from tests.fakes import BrightModel
 from tests.tracking.reference import CONFIG_21, CPU, make_lively, moving_square
 
@@ -131,6 +132,23 @@ def test_corrections_are_saved_and_done_again(session: nm.Session, tmp_path: Pat
     loaded = nm.Session.load(path, FRAMES)
     loaded.use_model(session.model)
     assert [r.corrections for r in loaded.runs] == [r.corrections for r in session.runs]
+    np.testing.assert_array_equal(loaded.replay(), final)
+
+
+def test_a_change_of_model_is_done_again(tmp_path: Path, network: Any) -> None:
+    """The session on the same labels goes on with another model; both runs are remembered."""
+    torch.save({"model": network.state_dict()}, tmp_path / "tiny.pt")
+    chosen = {"model": "sam2.1_hiera_tiny", "checkpoint": tmp_path / "tiny.pt", "image_size": 128}
+    first = nm.Session(FRAMES, window=(0, 255), precision="fp32", **chosen)
+    first.add_box(2, BOX)
+    run(first)
+    second = nm.Session(FRAMES, window=(0, 255), labels=first.labels)
+    second.take_over(first)
+    second.add_box(5, (40, 50, 60, 80), object_id=2)
+    final = run(second, object_ids=[2])
+    assert set(np.unique(final)) == {0, 1, 2}
+    assert [r.model.model for r in second.runs] == ["sam2.1_hiera_tiny", "litemedsam"]
+    loaded = nm.Session.load(second.save(tmp_path / "x.json"), FRAMES)
     np.testing.assert_array_equal(loaded.replay(), final)
 
 

@@ -18,10 +18,21 @@ if TYPE_CHECKING:
     from .labels import Edit
     from .prompts import PromptSet
 
-__all__ = ["Corrections", "History", "RunRecord", "Step", "corrections"]
+__all__ = ["Corrections", "History", "ModelChoice", "RunRecord", "Step", "corrections"]
 
 Corrections = Mapping[int, frozenset[int]]
 """For each object the frames whose points correct what was tracked there."""
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model computes, as a person chose it; fields as in `Session`."""
+
+    model: str
+    checkpoint: str | None = None
+    image_size: int | None = None
+    precision: str = "auto"
+    memory: str = "sam2"
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class RunRecord:
         The intensities that the model saw as 0 and 255.
     corrections : mapping of int to frozenset of int
         The prompted frames of each object that corrected what had been tracked there.
+    model : ModelChoice or None
+        What computed it; None is the session's own.
     """
 
     kind: Literal["segment", "propagate", "remove"]
@@ -54,6 +67,7 @@ class RunRecord:
     updates: int = 0
     window: tuple[float, float] | None = None
     corrections: Corrections = field(default_factory=dict)
+    model: ModelChoice | None = None
 
 
 @dataclass(frozen=True)

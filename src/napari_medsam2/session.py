@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import InputError, PromptError
-from .history import RunRecord, Step, corrections
+from .history import ModelChoice, RunRecord, Step, corrections
 from .labels import LabelStore
 from .prompt_editor import PromptEditor
 from .prompts import PromptSet, check_object_id
@@ -150,18 +150,7 @@ class Session(PromptEditor):
     def model(self) -> Segmenter:
         """The model, loaded on first use."""
         if self._model is None:
-            from . import models
-            from .models.device import choose_device
-
-            checkpoint = self.settings["checkpoint"]
-            self._model = models.build(
-                self.model_name,
-                device=choose_device(self.device_name),
-                checkpoint=None if checkpoint is None else Path(checkpoint),
-                precision=self.settings["precision"],
-                image_size=self.settings["image_size"],
-                compiled=self._compiled,
-            )
+            self._model = self._build(self._choice)
         return self._model
 
     @property
@@ -450,11 +439,37 @@ class Session(PromptEditor):
         """
         fresh = np.zeros_like(self._labels)
         store = LabelStore(self.stack.of_labels(fresh))
-        asked = self.runs if runs is None else runs
-        replay(self.encoder, store, asked, self.settings["memory"])
+        encoders = {self._choice: self.encoder}
+
+        def encoder_of(choice: ModelChoice | None) -> FrameEncoder:
+            choice = choice or self._choice
+            if choice not in encoders:
+                model = self._build(choice)
+                encoders[choice] = FrameEncoder(self.stack, self.window, model, self.cache)
+            return encoders[choice]
+
+        replay(encoder_of, store, self.runs if runs is None else runs)
         return fresh
 
     # Inside
+
+    @property
+    def _choice(self) -> ModelChoice:
+        chosen = {f.name: self.settings[f.name] for f in fields(ModelChoice)}
+        return ModelChoice(**chosen)
+
+    def _build(self, choice: ModelChoice) -> Segmenter:
+        from . import models
+        from .models.device import choose_device
+
+        return models.build(
+            choice.model,
+            device=choose_device(self.device_name),
+            checkpoint=None if choice.checkpoint is None else Path(choice.checkpoint),
+            precision=choice.precision,
+            image_size=choice.image_size,
+            compiled=self._compiled,
+        )
 
     def _chosen(self, object_ids: Iterable[int] | None) -> PromptSet:
         if object_ids is not None:
@@ -470,7 +485,8 @@ class Session(PromptEditor):
         def is_tracked(object_id: int, frame: int) -> bool:
             return object_id in scores and bool(np.isfinite(scores[object_id][frame]))
 
-        record = replace(record, corrections=corrections(record.prompts, self.runs, is_tracked))
+        corrected = corrections(record.prompts, self.runs, is_tracked)
+        record = replace(record, corrections=corrected, model=self._choice)
 
         def on_close(edits: tuple[Edit, ...], updates: int) -> None:
             self._run = None

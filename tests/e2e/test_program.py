@@ -258,3 +258,36 @@ def test_demo(tmp_path: Path):
         areas = [int(row["area_px"]) for row in csv.DictReader(file)]
     assert len(areas) == 30
     assert min(areas) > 0
+
+
+def test_a_whole_volume_with_a_sam_2_checkpoint(tmp_path: Path) -> None:
+    """The same labels as from Python, from a SAM 2.1 tiny with random weights."""
+    import torch
+    from tests.tracking.reference import CONFIG_21, make_lively
+
+    from napari_medsam2.models.sam2_config import build_network
+
+    net = build_network(CONFIG_21, 128)
+    make_lively(net)
+    torch.save({"model": net.state_dict()}, tmp_path / "tiny.pt")
+    image = nibabel.Nifti1Image(phantom().transpose(2, 1, 0), AFFINE)
+    nibabel.save(image, tmp_path / "ct.nii.gz")
+    chosen = ("--model", "sam2.1_hiera_tiny", "--checkpoint", tmp_path / "tiny.pt")
+    asked = ("--image-size", 128, "--point", "2,30,40,+@3", "--precision", "fp32")
+    out = tmp_path / "labels.nii.gz"
+    result = run("segment", tmp_path / "ct.nii.gz", "--output", out, *chosen, *asked)
+    assert result.returncode == 0, result.stderr
+
+    session = nm.Session(
+        nm.read(tmp_path / "ct.nii.gz"),
+        model="sam2.1_hiera_tiny",
+        checkpoint=tmp_path / "tiny.pt",
+        image_size=128,
+        precision="fp32",
+    )
+    session.add_points(2, [(30, 40)], labels=[1], object_id=3)
+    frames = [update.frame for update in session.propagate()]
+    assert sorted(frames) == list(range(5))
+    found = np.asarray(nibabel.load(out).dataobj).transpose(2, 1, 0)
+    np.testing.assert_array_equal(found, session.labels)
+    assert all((found[frame] == 3).any() for frame in range(5))

@@ -120,6 +120,20 @@ def test_a_truncated_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
         models.build("sam2.1_hiera_tiny", checkpoint=cut)
 
 
+def test_weights_are_held_once(checkpoint: Path) -> None:
+    loaded = models.build(
+        "sam2.1_hiera_tiny", checkpoint=checkpoint, image_size=SIZE, precision="fp32", device=CPU
+    )
+    network = loaded._network
+    left = sum(p.numel() for p in network.net.parameters())
+    held = sum(
+        t.numel() for part in vars(network.parts).values() for t in part.state_dict().values()
+    )
+    published = sum(p.numel() for p in build_network(CONFIG_21, SIZE).parameters())
+    assert left < 0.02 * published
+    assert held < 1.2 * published
+
+
 # Configs
 
 
@@ -156,6 +170,20 @@ def test_a_config_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(own.read_text().replace("num_maskmem: 7", "num_maskmem: 4"))
     assert SAM2.of(build_network(path, SIZE), CPU, "fp32").rules.memories == 4
+
+
+def test_another_config_of_the_same_name_is_another_model(checkpoint: Path, tmp_path: Path) -> None:
+    import sam2
+
+    text = (Path(sam2.__file__).parent / CONFIG_21).read_text()
+    path = tmp_path / "mine.yaml"
+    keys = set()
+    for pointers in (16, 8):
+        path.write_text(f"{text}  max_obj_ptrs_in_encoder: {pointers}\n")
+        loaded = models.build(str(path), checkpoint=checkpoint, image_size=SIZE, device=CPU)
+        assert loaded.rules.pointers == pointers
+        keys.add(loaded.key)
+    assert len(keys) == 2
 
 
 @pytest.mark.parametrize("size", [96, 500, 4096])

@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from napari_medsam2.errors import ReadError
-from napari_medsam2.history import RunRecord
+from napari_medsam2.history import ModelChoice, RunRecord
 from napari_medsam2.volume import Volume
 
 from .atomic import check_target
@@ -238,6 +238,8 @@ def _run_to_json(run: RunRecord, masks: MaskFile) -> dict[str, Any]:
         common["corrections"] = [
             {"id": i, "frames": sorted(frames)} for i, frames in sorted(run.corrections.items())
         ]
+    if run.model is not None:
+        common["model"] = asdict(run.model)
     if run.kind == "segment":
         return common | {"frame": run.frame, "updates": run.updates}
     if run.kind == "propagate":
@@ -249,7 +251,16 @@ def _run_to_json(run: RunRecord, masks: MaskFile) -> dict[str, Any]:
 def _run_from_json(node: Node, where: str, masks: MaskFile) -> RunRecord:
     node.keys(
         required=("kind", "objects"),
-        optional=("frame", "direction", "start", "stop", "updates", "window", "corrections"),
+        optional=(
+            "frame",
+            "direction",
+            "start",
+            "stop",
+            "updates",
+            "window",
+            "corrections",
+            "model",
+        ),
     )
     kind = node.get("kind").string()
     direction = node.get("direction").string() if "direction" in node else "both"
@@ -271,6 +282,19 @@ def _run_from_json(node: Node, where: str, masks: MaskFile) -> RunRecord:
         corrections=_corrections_from_json(node.get("corrections"))
         if "corrections" in node
         else {},
+        model=_model_from_json(node.get("model")) if "model" in node else None,
+    )
+
+
+def _model_from_json(node: Node) -> ModelChoice:
+    node.keys(required=[f.name for f in fields(ModelChoice)])
+    checkpoint = node.get("checkpoint")
+    return ModelChoice(
+        model=node.get("model").string(),
+        checkpoint=None if checkpoint.value is None else checkpoint.string(),
+        image_size=_optional(node, "image_size"),
+        precision=node.get("precision").string(),
+        memory=node.get("memory").string(),
     )
 
 

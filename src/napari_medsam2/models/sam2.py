@@ -10,6 +10,7 @@ that a person prompted are remembered as they are seen: in or out.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +22,7 @@ from napari_medsam2.errors import CheckpointError, InputError, PromptError
 from .base import Embedding, FramePrompt, MemoryRules, Prediction, Recalled, Trace, given
 from .checkpoints import file_sha256, load_state, load_strict
 from .device import device_errors, in_batches
-from .sam2_config import build_network
+from .sam2_config import build_network, config_key
 from .sam2_network import Answer, Network, floats, traces
 from .sam2_prompts import mask_input, point_inputs, preprocess
 from .tinyvit import best_precision
@@ -82,7 +83,10 @@ class SAM2:
         digest = card.sha256 if checkpoint is None and card.sha256 else file_sha256(path)
         wanted = best_precision(device.torch) if precision == "auto" else precision
         chosen = cast("Precision", wanted)
-        return cls.of(net, device, chosen, name=card.name, digest=digest, compiled=compiled)
+        digest = hashlib.sha256(f"{digest} {config_key(card.config)}".encode()).hexdigest()
+        model = cls.of(net, device, chosen, name=card.name, digest=digest, compiled=compiled)
+        model._network.release()
+        return model
 
     @classmethod
     def of(
@@ -104,7 +108,7 @@ class SAM2:
         precision : {"fp32", "bf16", "fp16"}
             fp32 answers as the reference does, to rounding.
         name, digest : str
-            Of the model and of its weights.
+            Of the model, and of its config and weights.
         compiled : bool
             Whether torch compiles the image encoder.
         """
@@ -250,10 +254,20 @@ class SAM2:
                 tokens = len(prompt.points) + 2 * len(prompt.boxes)
                 alike.setdefault(tokens, []).append(index)
         for indices in alike.values():
-            some = [prompts[index] for index in indices]
-            boxes = [0 if prompt.boxes else None for prompt in some]
-            answer = self._answer_points(features, details, some, boxes, embedding.shape)
-            found.update(zip(indices, _split(answer), strict=True))
+            answers = in_batches(
+                lambda some: _split(
+                    self._answer_points(
+                        features,
+                        details,
+                        some,
+                        [0 if prompt.boxes else None for prompt in some],
+                        embedding.shape,
+                    )
+                ),
+                [prompts[index] for index in indices],
+                self.device,
+            )
+            found.update(zip(indices, answers, strict=True))
         return [found[index] for index in range(len(prompts))]
 
     def _answer_points(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from napari_medsam2.errors import ModelError
 
-__all__ = ["build_network"]
+__all__ = ["build_network", "config_key"]
 
 _TARGETS = "sam2.modeling."
 """What a config may build: anything else would run code of its author's choice."""
@@ -63,6 +64,12 @@ def build_network(config: str | Path, image_size: int) -> Any:
     except Exception as error:  # hydra wraps whatever a constructor raises
         raise ModelError(f"config {name}: does not build a SAM 2 model ({error})") from error
     return net
+
+
+def config_key(config: str | Path) -> str:
+    """Tell configs apart: by name those of the package, by content those of one's own."""
+    path = Path(config)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_absolute() else str(config)
 
 
 def _check_targets(node: Any, name: str) -> None:

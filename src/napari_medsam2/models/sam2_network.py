@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from .base import Trace
-from .sam2_parts import choose_parts
+from .sam2_parts import FastParts, choose_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +85,12 @@ class Network:
         blank = torch.zeros(1, channels, *self.grid, device=self.device)
         position: Tensor = encoding(blank)[0].to(torch.float32)
         return position
+
+    def release(self) -> None:
+        """Free the published networks if fast forms have taken copies; `net` is then used up."""
+        if isinstance(self.parts, FastParts):
+            for name in ("image_encoder", "memory_attention", "sam_mask_decoder", "memory_encoder"):
+                setattr(self.net, name, None)
 
     def alone(self, features: Tensor) -> Tensor:
         """Return (1, C, h, w) features for a frame that has no past."""

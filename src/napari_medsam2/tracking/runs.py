@@ -12,7 +12,7 @@ from napari_medsam2.windows import Window
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from napari_medsam2.history import RunRecord
+    from napari_medsam2.history import ModelChoice, RunRecord
     from napari_medsam2.labels import Edit, LabelStore, MaskUpdate
 
     from .embeddings import FrameEncoder
@@ -113,14 +113,26 @@ def count(encoder: FrameEncoder, record: RunRecord, memory: str = "sam2") -> int
 
 
 def replay(
-    encoder: FrameEncoder, store: LabelStore, records: Iterable[RunRecord], memory: str = "sam2"
+    encoder_of: Callable[[ModelChoice | None], FrameEncoder],
+    store: LabelStore,
+    records: Iterable[RunRecord],
 ) -> None:
-    """Do again what is recorded, as far as it went, on labels that are still empty."""
+    """Do again what is recorded, as far as it went, on labels that are still empty.
+
+    Parameters
+    ----------
+    encoder_of : callable
+        Takes what a record says of its model, returns an encoder with that model.
+    store : LabelStore
+    records : iterable of RunRecord
+    """
     for record in records:
         if record.kind == "remove":
             for object_id in record.prompts.ids:
                 store.erase(object_id)
             continue
+        encoder = encoder_of(record.model)
+        memory = record.model.memory if record.model else "sam2"
         shown = encoder if record.window is None else encoder.with_window(Window(*record.window))
         for number, update in enumerate(compute(shown, record, memory)):
             if number == record.updates:
