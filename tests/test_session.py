@@ -152,7 +152,7 @@ def test_leaving_a_propagation_early_keeps_what_is_done_as_one_step(session):
 
 def test_a_failing_model_leaves_the_session_usable(session):
     with_boxes(session)
-    good = session._model
+    good = session.model
 
     class Failing(BrightModel):
         def embed(self, frame):
@@ -160,10 +160,10 @@ def test_a_failing_model_leaves_the_session_usable(session):
                 raise ModelError("the model broke")
             return super().embed(frame)
 
-    session._model = Failing()
+    session.use_model(Failing())
     with pytest.raises(ModelError, match="the model broke"):
         list(session.propagate())
-    session._model = good
+    session.use_model(good)
     session.undo()
     assert not session.labels.any()
     list(session.propagate())

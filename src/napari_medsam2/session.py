@@ -12,6 +12,7 @@ import numpy as np
 from .errors import InputError, PromptError
 from .history import ModelChoice, RunRecord, Step, corrections
 from .labels import LabelStore
+from .models.slot import ModelSlot
 from .prompt_editor import PromptEditor
 from .prompts import PromptSet, check_object_id
 from .tracking.embeddings import FrameEncoder, open_cache
@@ -126,14 +127,13 @@ class Session(PromptEditor):
             "at": list(self.stack.at),
             "channel": channel,
         }
-        self.device_name = device
-        self._compiled = compiled
+        chosen = {f.name: self.settings[f.name] for f in fields(ModelChoice)}
+        self._slot = ModelSlot(ModelChoice(**chosen), device, compiled=compiled)
         self.cache = open_cache(cache)
         self._labels = _label_array(volume, labels)
         self._store = LabelStore(self.stack.of_labels(self._labels))
         self._earlier_runs: tuple[RunRecord, ...] = ()
         self._run: Run | None = None
-        self._model: Segmenter | None = None
         self._window: Window | None = None
 
     @property
@@ -149,18 +149,21 @@ class Session(PromptEditor):
     @property
     def model(self) -> Segmenter:
         """The model, loaded on first use."""
-        if self._model is None:
-            self._model = self._build(self._choice)
-        return self._model
+        return self._slot.model
 
     @property
     def has_model(self) -> bool:
         """Whether the model is loaded already."""
-        return self._model is not None
+        return self._slot.is_loaded
+
+    @property
+    def device_name(self) -> str:
+        """The device as it was asked for."""
+        return self._slot.device
 
     def use_model(self, model: Segmenter) -> None:
         """Use a model that is loaded already, instead of loading one on first use."""
-        self._model = model
+        self._slot.use(model)
 
     @property
     def window(self) -> Window:
@@ -439,12 +442,11 @@ class Session(PromptEditor):
         """
         fresh = np.zeros_like(self._labels)
         store = LabelStore(self.stack.of_labels(fresh))
-        encoders = {self._choice: self.encoder}
+        encoders: dict[ModelChoice | None, FrameEncoder] = {}
 
         def encoder_of(choice: ModelChoice | None) -> FrameEncoder:
-            choice = choice or self._choice
             if choice not in encoders:
-                model = self._build(choice)
+                model = self._slot.like(choice)
                 encoders[choice] = FrameEncoder(self.stack, self.window, model, self.cache)
             return encoders[choice]
 
@@ -452,24 +454,6 @@ class Session(PromptEditor):
         return fresh
 
     # Inside
-
-    @property
-    def _choice(self) -> ModelChoice:
-        chosen = {f.name: self.settings[f.name] for f in fields(ModelChoice)}
-        return ModelChoice(**chosen)
-
-    def _build(self, choice: ModelChoice) -> Segmenter:
-        from . import models
-        from .models.device import choose_device
-
-        return models.build(
-            choice.model,
-            device=choose_device(self.device_name),
-            checkpoint=None if choice.checkpoint is None else Path(choice.checkpoint),
-            precision=choice.precision,
-            image_size=choice.image_size,
-            compiled=self._compiled,
-        )
 
     def _chosen(self, object_ids: Iterable[int] | None) -> PromptSet:
         if object_ids is not None:
@@ -486,7 +470,7 @@ class Session(PromptEditor):
             return object_id in scores and bool(np.isfinite(scores[object_id][frame]))
 
         corrected = corrections(record.prompts, self.runs, is_tracked)
-        record = replace(record, corrections=corrected, model=self._choice)
+        record = replace(record, corrections=corrected, model=self._slot.choice)
 
         def on_close(edits: tuple[Edit, ...], updates: int) -> None:
             self._run = None
