@@ -1,8 +1,7 @@
 """Does encoding the next frame while this one is tracked gain anything?
 
-Two threads, one that encodes and one that tracks, against doing one after the other. On a CPU both
-share the cores, so there is little to gain; `tracking` therefore does not overlap them. Random
-weights: only time is measured.
+Two threads, one that encodes and one that tracks, against doing one after the other. The stream
+overlaps them (`tracking.embeddings.Lookahead`). Weights are random: only time is measured.
 
     python benchmarks/overlap.py [--image-size 512] [--rounds 9]
 """

@@ -41,12 +41,14 @@ class GatedModel(BrightModel):
     def __init__(self) -> None:
         super().__init__()
         self.gate = threading.Semaphore(0)
+        self.asked = 0
 
     def open(self, frames: int = 1000) -> None:
         for _ in range(frames):
             self.gate.release()
 
     def embed(self, frame: np.ndarray) -> Embedding:
+        self.asked += 1
         if not self.gate.acquire(timeout=30):
             raise TimeoutError("the test never opened the gate")
         return super().embed(frame)
@@ -55,7 +57,7 @@ class GatedModel(BrightModel):
 def session_maker(model: BrightModel) -> Any:
     def make(*args: Any, **kwargs: Any) -> Session:
         session = Session(*args, **kwargs)
-        session._model = model
+        session.use_model(model)
         return session
 
     return make
@@ -100,6 +102,13 @@ def gated_controller(viewer_model: ViewerModel, gated: GatedModel) -> Iterator[C
     controller = Controller(viewer_model, session_maker(gated))
     yield controller
     controller.close()
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No loading of the real model in the background, and no frames embedded in advance."""
+    monkeypatch.setattr(Controller, "warm_up", lambda self: None)
+    monkeypatch.setattr(Controller, "look_ahead", lambda self: None)
 
 
 @pytest.fixture

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 from tests.gui.conftest import BOX, disc, rectangle, session_maker
+from tests.gui.hands import canvas, drag, pixel, press
 
 import napari_medsam2 as nm
-from napari_medsam2.gui.controller import Controller
 from napari_medsam2.gui.keys import KEYS
 from napari_medsam2.gui.widget import MedSAM2Widget
 
@@ -22,12 +20,6 @@ if TYPE_CHECKING:
 
 PLUGIN = ("napari-medsam2", "MedSAM2")
 LONG = 120_000  # milliseconds; the real model on a slow machine
-
-
-@pytest.fixture
-def cold(monkeypatch):
-    """No loading of the real model in the background."""
-    monkeypatch.setattr(Controller, "warm_up", lambda self: None)
 
 
 @pytest.fixture
@@ -43,52 +35,6 @@ def widget(viewer, model, cold) -> MedSAM2Widget:
     widget = MedSAM2Widget(viewer, make_session=session_maker(model))
     viewer.window.add_dock_widget(widget, name="MedSAM2")
     return widget
-
-
-def canvas(viewer: Viewer) -> Any:
-    return viewer.window._qt_viewer.canvas.native
-
-
-def pixel(viewer: Viewer, y: float, x: float) -> QPoint:
-    """Where a place of the displayed plane (in world units) is on the canvas."""
-    size = canvas(viewer).size()
-    _, cy, cx = viewer.scene.camera.center
-    zoom = viewer.scene.camera.zoom
-    return QPoint(
-        round((x - cx) * zoom + size.width() / 2), round((y - cy) * zoom + size.height() / 2)
-    )
-
-
-def drag(viewer: Viewer, qtbot: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Press, move and release the left mouse button on the canvas, as a hand does."""
-    # A dock that was just added has yet to take its place from the canvas.
-    QApplication.processEvents()
-    layer = viewer.layers.selection.active
-    first, last = pixel(viewer, *start), pixel(viewer, *end)
-    none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
-    send(viewer, QEvent.Type.MouseMove, first, none, none)
-    send(viewer, QEvent.Type.MouseButtonPress, first, left, left)
-    before = layer.data[-1].max(axis=0)
-
-    def has_followed() -> bool:
-        # Moves in quick succession are dropped on the way, so they are sent until one arrives.
-        send(viewer, QEvent.Type.MouseMove, last, none, left)
-        return bool((layer.data[-1].max(axis=0)[1:] > before[1:] + 1).all())
-
-    qtbot.waitUntil(has_followed)
-    send(viewer, QEvent.Type.MouseButtonRelease, last, left, none)
-
-
-def send(viewer: Viewer, kind: Any, where: QPoint, button: Any, buttons: Any) -> None:
-    native = canvas(viewer)
-    place = QPointF(where)
-    everywhere = QPointF(native.mapToGlobal(where))
-    event = QMouseEvent(kind, place, everywhere, button, buttons, Qt.KeyboardModifier.NoModifier)
-    QApplication.sendEvent(native, event)
-
-
-def press(viewer: Viewer, key: Any, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
-    QTest.keyClick(canvas(viewer), key, modifier)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -321,5 +267,5 @@ def test_closing_the_window_in_mid_run(viewer, gated, cold):
 
 def test_nothing_is_cut_off_at_300_pixels(viewer, widget, qtbot):
     room = 300 - 14  # beside a vertical scroll bar
-    for panel in (widget.image, widget.objects, widget.segment, widget.save):
+    for panel in widget.panels:
         assert panel.minimumSizeHint().width() <= room, panel

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench"]
 
+_OF_THE_MODEL = ("precision", "checkpoint", "memory", "image_size")
+
 
 class Bench:
     """A desk for each image of the viewer, one of them in use.
@@ -123,6 +125,7 @@ class Bench:
             axis=chosen["axis"] if len(session.volume.label_axes) > 2 else None,
             window=window if isinstance(window, str) else f"{window[0]:g},{window[1]:g}",
             channel=chosen["channel"],
+            **{name: chosen[name] for name in _OF_THE_MODEL},
         )
         self.require_desk().adopt(session, self.settings)
         self.changed.emit()

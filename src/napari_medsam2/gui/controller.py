@@ -6,11 +6,15 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_medsam2.errors import InputError
+from napari_medsam2 import models
+from napari_medsam2.errors import InputError, MedSAM2Error
+from napari_medsam2.models import DownloadCancelled
 from napari_medsam2.session import Session
 
 from . import files, notify
 from .bench import Bench
+from .library import Library
+from .lookahead import Lookahead
 from .objects import ObjectInfo, free_id, list_objects
 from .relay import relay
 from .requests import Requests
@@ -22,10 +26,12 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
+    from napari_medsam2.models import ModelCard
     from napari_medsam2.session import Run
     from napari_medsam2.tracking.tracker import Direction
 
     from .runner import Kind, Outcome
+    from .worker import Job
 
 __all__ = ["Controller"]
 
@@ -51,6 +57,10 @@ class Controller(Requests):
         The image and the settings in use.
     tools : Tools
         The object in use and how it is drawn.
+    library : Library
+        The models and their downloads.
+    lookahead : Lookahead
+        Frames embedded in advance.
     segment_while_drawing : bool
         Whether a slice is segmented as soon as a prompt is drawn on it.
     last_error : MedSAM2Error or None
@@ -64,8 +74,14 @@ class Controller(Requests):
         self.pump: Callable[[], None] | None = None
         self.bench = Bench(viewer, make_session)
         self.tools = Tools(self.bench)
+        self.library = Library()
+        self.lookahead = Lookahead()
         self._edited_at = 0.0
+        self._warming: Job | None = None
         self._runner.applied.connect(self._on_applied)
+        self._runner.state_changed.connect(self._on_state)
+        self.library.began.connect(self._on_download)
+        self.library.ended.connect(self._on_downloaded)
         self.bench.leaving.connect(self._abandon)
         self.bench.changed.connect(self._on_bench)
         self.bench.edited.connect(self._on_edited)
@@ -96,8 +112,27 @@ class Controller(Requests):
 
         An error is not shown: it will come again, and be shown, when the model is needed.
         """
-        settings = self.bench.settings
-        self._runner.start_unseen(partial(self.bench.shelf.load, settings.model, settings.device))
+        network = self.bench.settings.network
+        self._warming = self._runner.start_unseen(partial(self.bench.shelf.load, network))
+        self.woken.emit()
+
+    def look_ahead(self) -> None:
+        """Embed the frames around the one on show in advance; returns at once.
+
+        Nothing happens while a run is under way, or before the model is loaded.
+        """
+        desk, settings = self.bench.desk, self.bench.settings
+        if self._is_closed or self._runner.is_busy:
+            return
+        try:
+            found = desk.outlook(settings) if desk is not None and settings.prefetch else None
+        except (MedSAM2Error, MemoryError):
+            # It will come again, and be shown, when the image is to be segmented.
+            found = None
+        if found is None:
+            self.lookahead.forget()
+        else:
+            self.lookahead.look(*found)
 
     # Objects
 
@@ -115,7 +150,8 @@ class Controller(Requests):
         desk = self.bench.desk
         layer = None if desk is None else desk.results.layer
         self.tools.select(free_id(None if desk is None else desk.session, layer))
-        self.message.emit(f"Object {self.tools.object_id}: draw a box around it")
+        how = "draw a box around it" + (" or click on it" if self.tools.takes_points else "")
+        self.message.emit(f"Object {self.tools.object_id}: {how}")
         return self.tools.object_id
 
     def use_box_tool(self) -> bool:
@@ -159,7 +195,7 @@ class Controller(Requests):
         """
 
         def begin() -> None:
-            session = self._session_in_line()
+            session = self._session_to_run()
             at = self.bench.require_desk().current_frame() if frame is None else frame
             self._start("segment", session, session.start_segment(at, object_ids), 1)
 
@@ -182,7 +218,7 @@ class Controller(Requests):
         wanted = None if object_ids is None else tuple(object_ids)
 
         def begin() -> None:
-            session = self._session_in_line()
+            session = self._session_to_run()
             ids = session.prompts.prompted_ids if wanted is None else wanted
             run = session.start_propagation(direction, start, stop, wanted)
             self._start("propagate", session, run, len(set(ids)))
@@ -223,7 +259,7 @@ class Controller(Requests):
     def is_awake(self) -> bool:
         """Whether `poll` has anything to do, now or soon."""
         desk = self.bench.desk
-        if self._runner.is_busy:
+        if self._runner.is_busy or self.library.is_busy or self._warming is not None:
             return True
         return desk is not None and (
             (desk.is_edited and not desk.prompts.is_drawing) or desk.results.is_stale
@@ -243,6 +279,10 @@ class Controller(Requests):
             Whether to call again soon.
         """
         self._runner.poll(wait)
+        self.library.poll()
+        if self._warming is not None and self._warming.receive() is not None:
+            self._warming = None
+            self.warmed_up.emit()
         desk = self.bench.desk
         if desk is None:
             return self.is_awake
@@ -280,7 +320,10 @@ class Controller(Requests):
         if not self._is_closed:
             self._is_closed = True
             self._next = None
+            self._warming = None
             self._runner.close()
+            self.library.close()
+            self.lookahead.close()
             for event in (self.viewer.dims.events.order, self.viewer.dims.events.ndisplay):
                 event.disconnect(self._on_view)
             self.bench.close()
@@ -295,6 +338,14 @@ class Controller(Requests):
 
             return self._guarded(refuse)
         return self._when_idle(action, stop=True)
+
+    def _session_to_run(self) -> Session:
+        """Return the session in line, if there is a model for it (`InputError` if not)."""
+        session = self._session_in_line()
+        settings = self.bench.settings
+        if not self.bench.require_desk().keeper.has_model(settings.network):
+            self.library.require(settings)
+        return session
 
     def _session_in_line(self) -> Session:
         """Return the session, with the prompts that the layers show and the reverse."""
@@ -323,6 +374,9 @@ class Controller(Requests):
         prompted = frames & set(desk.session.prompts.frames)
         if not prompted or not self.segment_while_drawing:
             return
+        settings = self.bench.settings
+        if settings.checkpoint is None and self.library.transfer(settings.model) is not None:
+            return  # the panel shows that the model is on its way
         shown = desk.shown_frame()
         frame = shown if shown in prompted else min(prompted)
         if self.is_propagating:
@@ -331,12 +385,11 @@ class Controller(Requests):
             self.segment_slice(frame)
 
     def _start(self, kind: Kind, session: Session, run: Run, n_objects: int) -> None:
-        self.bench.require_desk().show_results()
+        desk = self.bench.require_desk()
+        desk.show_results()
         self.tools.apply()
-        self.message.emit(
-            "Working…" if self.bench.shelf.holds(session) else f"Loading {session.model_name}…"
-        )
-        lend = partial(self.bench.shelf.lend, session)
+        self.message.emit("Working…" if session.has_model else f"Loading {session.model_name}…")
+        lend = desk.keeper.lender()
         self._runner.start_run(kind, session, run, n_objects, lend, self._on_ended)
         self.woken.emit()
 
@@ -366,6 +419,24 @@ class Controller(Requests):
         self._begin_task(lambda: save(session, path), self._on_saved)
 
     # Events
+
+    def _on_state(self, state: str) -> None:
+        if state == "idle":
+            self.lookahead.resume()
+        else:
+            self.lookahead.pause()
+
+    def _on_download(self, name: str) -> None:
+        self.message.emit(f"Downloading {models.get(name).title}…")
+        self.woken.emit()
+
+    def _on_downloaded(self, card: ModelCard, error: MedSAM2Error | None) -> None:
+        if error is None:
+            self.message.emit(f"{card.title} is ready")
+            return
+        self.message.emit(str(error))
+        if not isinstance(error, DownloadCancelled):
+            notify.report(error)
 
     def _on_ended(self, outcome: Outcome) -> None:
         desk = self.bench.desk

@@ -150,6 +150,19 @@ class Desk:
         self._written = session.prompts
         self.is_edited = False
 
+    def outlook(self, settings: Settings) -> tuple[Session, int] | None:
+        """Return the session and the frame on show, to embed more frames around it.
+
+        None if the model is not loaded, or if the view is at another place than the session: going
+        there would end its history.
+        """
+        recipe, before = self._recipe(settings), self.keeper.recipe
+        moved = before is not None and not before.has_same_frames(recipe)
+        if moved or self.prompts.is_drawing or not self.keeper.has_model(recipe.network):
+            return None
+        session, frame = self.open(settings), self.shown_frame()
+        return None if frame is None else (session, frame)
+
     def show_results(self) -> None:
         """Make the result layer if there is none, and put all layers where the image is."""
         self.results.ensure(self.volume())
@@ -191,9 +204,9 @@ class Desk:
             volume=volume,
             axis=axis,
             at=tuple(position(self.viewer.dims, self.image, i) for i in others),
-            model=settings.model,
+            network=settings.network,
+            memory=settings.memory if settings.has_memory else "sam2",
             window=window,
-            device=settings.device,
             channel=settings.channel if self.image.rgb else None,
         )
 

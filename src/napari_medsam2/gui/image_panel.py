@@ -1,14 +1,12 @@
-"""Panel: which image, along which axis, seen how, by which model."""
+"""Panel: which image, along which axis, seen how."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_medsam2 import models
-
 from .parts import Choice, Section
-from .settings import DEVICES, WINDOWS
+from .settings import WINDOWS
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -22,7 +20,7 @@ _AXES = {"t": "t (time)", "z": "z", "y": "y", "x": "x"}
 
 
 class ImagePanel(Section):
-    """Image, axis, window, model and device."""
+    """Image, axis, colour and window."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__("Image")
@@ -38,29 +36,20 @@ class ImagePanel(Section):
             "contrast limits of the layer, or a CT preset (width/level in Hounsfield units)",
             WINDOWS,
         )
-        titles = {card.name: card.title for card in models.list()}
-        self.model = Choice("The segmentation model", titles)
-        for index, card in enumerate(models.list()):
-            self.model.setItemData(index, card.summary, 3)  # Qt.ToolTipRole
-        self.device = Choice("Where the model runs: Automatic takes a GPU if there is one", DEVICES)
         self._form = self.form()
         for label, field in (
             ("Image", self.image),
             ("Along", self.axis),
             ("Colour", self.channel),
             ("Window", self.intensities),
-            ("Model", self.model),
-            ("Device", self.device),
         ):
             self._form.addRow(label, field)
         self.image.on_chosen(self._bench.use)
-        self._by_setting = {
-            "channel": self.channel,
-            "window": self.intensities,
-            "model": self.model,
-            "device": self.device,
-        }
-        for name, choice in {"axis": self.axis, **self._by_setting}.items():
+        for name, choice in (
+            ("axis", self.axis),
+            ("channel", self.channel),
+            ("window", self.intensities),
+        ):
             choice.on_chosen(partial(self._configure, name))
 
     def refresh(self) -> None:
@@ -74,12 +63,8 @@ class ImagePanel(Section):
         self.axis.setEnabled(image is not None and image.ndim > 2)
         is_rgb = image is not None and bool(image.rgb)
         self._form.setRowVisible(self.channel, is_rgb)
-        for name, choice in self._by_setting.items():
-            value = getattr(settings, name)
-            choices = [(choice.itemData(i), choice.itemText(i)) for i in range(choice.count())]
-            if value not in [data for data, _ in choices]:
-                choices.append((value, str(value).replace(",", " to ")))
-            choice.show_choices(choices, value)
+        self.channel.show_value(settings.channel, str(settings.channel))
+        self.intensities.show_value(settings.window, settings.window.replace(",", " to "))
 
     def _configure(self, name: str, value: Any) -> None:
         self._bench.configure(**{name: value})

@@ -25,6 +25,9 @@ __all__ = ["ObjectsPanel"]
 _ROW_HEIGHT = 22
 _SHOWN_ROWS = 4
 _ID, _NAME, _PROMPTS, _FRAMES, _REMOVE = range(5)
+_BOX = "Draw a box around the object, a little larger than it (B)"
+_REFINE = "Click on the object to refine its box; Shift+click beside it (P). This model needs a box"
+_CLICK = "Click on the object; Shift+click beside it (P). One click is enough, more refine it"
 _ON, _BESIDE = "On object", "Beside it"
 
 
@@ -41,18 +44,8 @@ class ObjectsPanel(Section):
             "New object", "Draw another object, in another colour (N)", controller.new_object
         )
         self.body.addWidget(self.new)
-        self.box = button(
-            "Box",
-            "Draw a box around the object, a little larger than it (B)",
-            controller.use_box_tool,
-            checkable=True,
-        )
-        self.point = button(
-            "Point",
-            "Click on the object to refine its box; Shift+click beside it (P)",
-            controller.use_point_tool,
-            checkable=True,
-        )
+        self.box = button("Box", _BOX, controller.use_box_tool, checkable=True)
+        self.point = button("Point", "", controller.use_point_tool, checkable=True)
         self.polarity = button(
             _ON,
             "Whether clicks say 'this is the object' or 'this is not' (T)",
@@ -77,6 +70,7 @@ class ObjectsPanel(Section):
                 self.table.selectRow(ids.index(tools.object_id))
         self.box.setChecked(tools.active == "box")
         self.point.setChecked(tools.active == "point")
+        self.point.setToolTip(_CLICK if tools.takes_points else _REFINE)
         self.polarity.setChecked(tools.polarity == NEGATIVE)
         self.polarity.setText(_ON if tools.polarity == POSITIVE else _BESIDE)
         has_image = self._controller.bench.image is not None

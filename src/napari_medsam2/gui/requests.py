@@ -38,6 +38,8 @@ class Requests:
     ready = Signal(str)
     # Objects, prompts, labels, history, image or settings are not what they were.
     changed = Signal()
+    # A model was loaded ahead of its use, or could not be.
+    warmed_up = Signal()
     # Polling is needed.
     woken = Signal()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
@@ -170,9 +171,9 @@ class Runner:
 
         self._begin(kind, work, run, n_objects, then)
 
-    def start_unseen(self, task: Callable[[], Any]) -> None:
-        """Do something in the thread that no one waits for; nor will anyone hear of its errors."""
-        self._worker.submit(lambda job: task())
+    def start_unseen(self, task: Callable[[], Any]) -> Job:
+        """Do something in the thread that is no run; nobody will hear of its errors."""
+        return self._worker.submit(lambda job: task())
 
     def start_task(self, task: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """Begin a task that touches files."""
@@ -293,8 +294,12 @@ def _summary(session: Session) -> str:
     from napari_medsam2.models.device import choose_device
 
     window = session.window
-    title = models.get(session.model_name).title
+    parts = [models.get(session.model_name).title]
+    if session.settings["checkpoint"] is not None:
+        parts.append(f"with {Path(session.settings['checkpoint']).name}")
+    if (precision := getattr(session.model, "precision", None)) is not None:
+        parts.append(f"in {precision}")
     return (
-        f"{title} on {choose_device(session.device_name).reason}; "
+        f"{' '.join(parts)} on {choose_device(session.device_name).reason}; "
         f"window {window.low:.4g} to {window.high:.4g}"
     )

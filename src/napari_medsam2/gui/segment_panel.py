@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QSpinBox
 
-from .parts import Choice, Section, button, row
+from .parts import Choice, Section, button, row, show_bar
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SegmentPanel"]
 
-_DIRECTIONS = {"both": "Both directions", "forward": "Forward", "backward": "Backward"}
+_DIRECTIONS = {"both": "Both ways", "forward": "Forward", "backward": "Backward"}
 
 
 class SegmentPanel(Section):
@@ -106,28 +106,18 @@ class SegmentPanel(Section):
 
     def _show_state(self, state: str) -> None:
         if state == "idle":
-            self._show_bar(0, 1, "ready")
+            show_bar(self.bar, 0, 1, "ready")
         elif state == "stopping":
-            self._show_bar(self.bar.value(), self.bar.maximum(), "stopping after this frame…")
+            show_bar(self.bar, self.bar.value(), self.bar.maximum(), "stopping after this frame…")
         elif state == "loading":
-            self._show_bar(0, 1, "starting…")
+            show_bar(self.bar, 0, 1, "starting…")
         elif not self._controller.can_stop:
-            self._show_bar(0, 0, "reading or writing…")
+            show_bar(self.bar, 0, 0, "reading or writing…")
 
     def _on_progress(self, progress: Progress) -> None:
         is_running = self._controller.state == "running"
         text = str(progress) if is_running else self.bar.format()
-        self._show_bar(progress.done, max(1, progress.total), text)
-
-    def _show_bar(self, value: int, maximum: int, text: str) -> None:
-        if (value, maximum, text) == (self.bar.value(), self.bar.maximum(), self.bar.format()):
-            return
-        # A progress bar paints at once, and with it the whole window; let it wait for the canvas.
-        self.bar.setUpdatesEnabled(False)
-        self.bar.setRange(0, maximum)
-        self.bar.setValue(value)
-        self.bar.setFormat(text)
-        self.bar.setUpdatesEnabled(True)
+        show_bar(self.bar, progress.done, max(1, progress.total), text)
 
     def _on_propagate(self) -> None:
         controller = self._controller

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_medsam2.session import Session
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_medsam2.models.base import Segmenter
 
-    from .settings import Recipe
+    from .settings import Network, Recipe
 
 __all__ = ["ModelShelf", "SessionKeeper"]
 
@@ -22,32 +24,38 @@ class ModelShelf:
     """The model that was loaded last, for the next session that wants the same."""
 
     def __init__(self) -> None:
-        self._held: tuple[tuple[str, str], Segmenter] | None = None
+        self._held: tuple[Network, Segmenter] | None = None
 
-    def put(self, session: Session) -> None:
+    def put(self, network: Network, session: Session) -> None:
         """Keep the model of a session, if it has loaded one."""
         if session.has_model:
-            self._held = (session.model_name, session.device_name), session.model
+            self._held = network, session.model
 
-    def lend(self, session: Session) -> None:
+    def lend(self, network: Network, session: Session) -> None:
         """Give a session the model, if it is the one it would load; may be called in the thread."""
         held = self._held
-        key = (session.model_name, session.device_name)
-        if not session.has_model and held is not None and held[0] == key:
+        if not session.has_model and held is not None and held[0] == network:
             session.use_model(held[1])
 
-    def holds(self, session: Session) -> bool:
-        """Whether a session need not load its model."""
-        key = (session.model_name, session.device_name)
-        return session.has_model or (self._held is not None and self._held[0] == key)
+    def holds(self, network: Network) -> bool:
+        """Whether a model is there, loaded."""
+        return self._held is not None and self._held[0] == network
 
-    def load(self, model: str, device: str) -> None:
+    def load(self, network: Network) -> None:
         """Load a model ahead of the first session that wants it; called in the thread."""
         from napari_medsam2 import models
         from napari_medsam2.models.device import choose_device
 
         if self._held is None:
-            self._held = (model, device), models.build(model, device=choose_device(device))
+            checkpoint = network.checkpoint
+            model = models.build(
+                network.model,
+                device=choose_device(network.device),
+                checkpoint=None if checkpoint is None else Path(checkpoint),
+                precision=network.precision,
+                image_size=network.image_size,
+            )
+            self._held = network, model
 
 
 class SessionKeeper:
@@ -76,35 +84,52 @@ class SessionKeeper:
             return old, False
         new = self._make(
             recipe.volume,
-            model=recipe.model,
+            model=recipe.network.model,
             axis=recipe.axis,
             window=recipe.window,
-            device=recipe.device,
+            device=recipe.network.device,
+            checkpoint=recipe.network.checkpoint,
+            image_size=recipe.network.image_size,
+            precision=recipe.network.precision,
+            memory=recipe.memory,
             at=recipe.at,
             channel=recipe.channel,
             labels=labels,
         )
         needs_prompts = True
         if old is not None and before is not None:
-            self._shelf.put(old)
+            self._shelf.put(before.network, old)
             if before.volume is recipe.volume:
                 new.cache = old.cache
             if before.has_same_frames(recipe) and old.labels is labels:
                 new.take_over(old)
                 needs_prompts = False
-        self._shelf.lend(new)
+        self._shelf.lend(recipe.network, new)
         self.session, self.recipe = new, recipe
         return new, needs_prompts
 
     def adopt(self, session: Session, recipe: Recipe) -> None:
         """Go on with a session that was opened from a file."""
-        self._shelf.lend(session)
+        self._shelf.lend(recipe.network, session)
         self.session, self.recipe = session, recipe
 
     def shelve(self) -> None:
         """Let other sessions have the model that this one has loaded."""
-        if self.session is not None:
-            self._shelf.put(self.session)
+        if self.session is not None and self.recipe is not None:
+            self._shelf.put(self.recipe.network, self.session)
+
+    def has_model(self, network: Network) -> bool:
+        """Whether a session for a network need not load it."""
+        own = self.session is not None and self.session.has_model
+        if own and self.recipe is not None and self.recipe.network == network:
+            return True
+        return self._shelf.holds(network)
+
+    def lender(self) -> Callable[[], None]:
+        """Return what gives the present session its model, if the shelf has it by then."""
+        assert self.session is not None
+        assert self.recipe is not None
+        return partial(self._shelf.lend, self.recipe.network, self.session)
 
     def begin_history(self) -> None:
         """Make the present prompts the ones that undo cannot take back."""

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from napari_medsam2 import models
 from napari_medsam2.models import DEFAULT_MODEL
 from napari_medsam2.windows import CT_PRESETS
 
 if TYPE_CHECKING:
+    from napari_medsam2.models import ModelCard
     from napari_medsam2.volume import Volume
     from napari_medsam2.windows import WindowChoice
 
-__all__ = ["DEVICES", "WINDOWS", "Recipe", "Settings"]
+__all__ = [
+    "DEVICES",
+    "IMAGE_SIZES",
+    "MEMORIES",
+    "PRECISIONS",
+    "WINDOWS",
+    "Network",
+    "Recipe",
+    "Settings",
+]
 
 DEVICES: dict[str, str] = {
     "auto": "Automatic",
@@ -29,6 +41,20 @@ WINDOWS: dict[str, str] = {
         for name, (width, level) in CT_PRESETS.items()
     },
 }
+
+PRECISIONS: dict[str, str] = {
+    "auto": "Automatic",
+    "fp32": "fp32 (full)",
+    "bf16": "bf16 (half)",
+    "fp16": "fp16 (half)",
+}
+
+MEMORIES: dict[str, str] = {
+    "sam2": "SAM 2",
+    "self-sorting": "Self-sorting",
+}
+
+IMAGE_SIZES = (256, 512, 768, 1024)
 
 
 @dataclass(frozen=True)
@@ -48,6 +74,16 @@ class Settings:
         A key of `DEVICES`, or "cuda:N".
     channel : int or None
         The colour to segment of an RGB image; None uses all three.
+    precision : str
+        A key of `PRECISIONS`.
+    checkpoint : str or None
+        A file whose weights replace the catalogue's.
+    memory : str
+        A key of `MEMORIES`; for models that have one.
+    image_size : int or None
+        Side of the network's input, for models that can change it; None is the model's own.
+    prefetch : bool
+        Whether frames are embedded before they are asked for.
     """
 
     model: str = DEFAULT_MODEL
@@ -55,10 +91,61 @@ class Settings:
     window: str = "auto"
     device: str = "auto"
     channel: int | None = None
+    precision: str = "auto"
+    checkpoint: str | None = None
+    memory: str = "sam2"
+    image_size: int | None = None
+    prefetch: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown model at once (`ModelError`), not when its card is shown."""
+        models.get(self.model)
+
+    @property
+    def card(self) -> ModelCard:
+        """What the catalogue says of the model."""
+        return models.get(self.model)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the model carries a memory, and can be given frames of another size."""
+        return self.card.family == "sam2"
+
+    @property
+    def network(self) -> Network:
+        """The network that is wanted."""
+        return Network(
+            self.model,
+            self.device,
+            self.precision,
+            self.checkpoint,
+            None if self.checkpoint is None else _stamp(self.checkpoint),
+            self.image_size if self.has_memory else None,
+        )
 
     def changed(self, **changes: Any) -> Settings:
         """Return a copy with other values."""
         return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which network, with which weights, in which form: equal ones are interchangeable.
+
+    Attributes
+    ----------
+    model, device, precision, checkpoint, image_size
+        As in `Settings`; a model with an input of fixed size has None.
+    stamp : (int, int) or None
+        Time and size of the checkpoint file, by which a new one of the same name is known.
+    """
+
+    model: str
+    device: str
+    precision: str = "auto"
+    checkpoint: str | None = None
+    stamp: tuple[int, int] | None = None
+    image_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +158,19 @@ class Recipe:
     volume: Volume
     axis: int
     at: tuple[int, ...]
-    model: str
+    network: Network
+    memory: str
     window: WindowChoice
-    device: str
     channel: int | None
 
     def has_same_frames(self, other: Recipe) -> bool:
         """Whether prompts, labels and history of one fit the other."""
         return (self.volume, self.axis, self.at) == (other.volume, other.axis, other.at)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None  # loading says what is wrong with it
+    return found.st_mtime_ns, found.st_size

@@ -75,6 +75,11 @@ class Tools:
             desk.results.layer.selected_label = self.object_id
 
     @property
+    def takes_points(self) -> bool:
+        """Whether clicks alone say enough for the model, without a box."""
+        return "points" in self._bench.settings.card.prompts
+
+    @property
     def active(self) -> str | None:
         """The tool in use: "box", "point" or None."""
         desk = self._bench.desk

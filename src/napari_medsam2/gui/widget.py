@@ -12,6 +12,7 @@ from napari_medsam2.session import Session
 from .controller import Controller
 from .image_panel import ImagePanel
 from .keys import Keys
+from .models_panel import ModelsPanel
 from .objects_panel import ObjectsPanel
 from .save_panel import SavePanel
 from .segment_panel import SegmentPanel
@@ -26,6 +27,8 @@ __all__ = ["MedSAM2Widget"]
 _POLL_MS = 30
 # Once the window has been drawn: importing torch holds Python up for parts of a second.
 _WARM_UP_MS = 300
+# How long the slider must rest before the frames around it are prepared.
+_REST_MS = 100
 
 
 class MedSAM2Widget(QWidget):
@@ -58,11 +61,13 @@ class MedSAM2Widget(QWidget):
         self.controller = Controller(viewer, make_session)
         self.controller.pump = QApplication.processEvents
         self.image = ImagePanel(self.controller)
+        self.models = ModelsPanel(self.controller)
         self.objects = ObjectsPanel(self.controller)
         self.segment = SegmentPanel(self.controller)
         self.save = SavePanel(self.controller)
         self.message = _line("What happened last")
         self.engine = _line("Model, device and intensity window in use")
+        self.panels = (self.image, self.models, self.objects, self.segment, self.save)
         self._lay_out()
         self._keys = Keys(viewer, self.controller)
         self._is_open = True
@@ -74,6 +79,10 @@ class MedSAM2Widget(QWidget):
         self._refresh_later = QTimer(self)
         self._refresh_later.setSingleShot(True)
         self._refresh_later.timeout.connect(self.refresh)
+        self._look_later = QTimer(self)
+        self._look_later.setSingleShot(True)
+        self._look_later.setInterval(_REST_MS)
+        self._look_later.timeout.connect(self.controller.look_ahead)
         self._connect(viewer)
         self.refresh()
         QTimer.singleShot(_WARM_UP_MS, self._warm_up)
@@ -81,7 +90,7 @@ class MedSAM2Widget(QWidget):
     def refresh(self) -> None:
         """Show the present state."""
         if self._is_open:
-            for panel in (self.image, self.objects, self.segment, self.save):
+            for panel in self.panels:
                 panel.refresh()
 
     def shut_down(self, *_: Any) -> None:
@@ -108,7 +117,7 @@ class MedSAM2Widget(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 4, 6, 4)
         column.setSpacing(10)
-        for panel in (self.image, self.objects, self.segment, self.save):
+        for panel in self.panels:
             column.addWidget(panel)
         column.addWidget(self.message)
         column.addWidget(self.engine)
@@ -147,9 +156,14 @@ class MedSAM2Widget(QWidget):
                 viewer.layers.selection.events.active,
             )
         ]
+        controller.warmed_up.connect(self._look_soon)
+        controller.state_changed.connect(self._look_soon)
+        controller.bench.changed.connect(self._look_soon)
+        self._watched.append((dims.current_step, self._look_soon))
         for event, slot in self._watched:
             event.connect(slot)
-        self.destroyed.connect(self.shut_down)
+        # Not the method itself: Qt drops slots of what is being destroyed before it calls them.
+        self.destroyed.connect(lambda *_: self.shut_down())
 
     def _warm_up(self) -> None:
         if self._is_open:
@@ -176,6 +190,10 @@ class MedSAM2Widget(QWidget):
     def _show_soon(self, *_: Any) -> None:
         if self._is_open and not self._refresh_later.isActive():
             self._refresh_later.start(0)
+
+    def _look_soon(self, *_: Any) -> None:
+        if self._is_open:
+            self._look_later.start()
 
 
 def _line(tip: str) -> QLabel:

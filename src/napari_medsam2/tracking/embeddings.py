@@ -6,11 +6,12 @@ import math
 import random
 import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from numbers import Real
 from os import PathLike
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast
 
 from napari_medsam2.errors import InputError
 
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
     from napari_medsam2.volume import FrameStack
     from napari_medsam2.windows import Window
 
-__all__ = ["DEFAULT_CACHE_MB", "Cached", "EmbeddingCache", "FrameEncoder", "open_cache"]
+__all__ = [
+    "DEFAULT_CACHE_MB",
+    "Cached",
+    "EmbeddingCache",
+    "FrameEncoder",
+    "Lookahead",
+    "open_cache",
+]
 
 # 500 frames of LiteMedSAM at half precision (2 MiB each).
 DEFAULT_CACHE_MB = 1024.0
@@ -239,3 +247,40 @@ def _device(model: Segmenter) -> torch.device | str:
     """Return where a model that has a device of its own leaves its embeddings."""
     device: torch.device | str = getattr(getattr(model, "device", None), "torch", "cpu")
     return device
+
+
+class Lookahead:
+    """Embeds the next frame in a thread while the present one is worked on.
+
+    Encoding and tracking each leave a core idle now and then, so that both together take less time
+    than one after the other (benchmarks/overlap.py). Use as a context manager, which waits for the frame that is being
+    embedded when it is left.
+
+    Parameters
+    ----------
+    encoder : FrameEncoder
+    """
+
+    def __init__(self, encoder: FrameEncoder) -> None:
+        self._encoder = encoder
+        self._thread: ThreadPoolExecutor | None = None
+
+    def begin(self, frame: int) -> None:
+        """Embed a frame; whoever then asks the encoder for it waits for the same embedding.
+
+        An error is not told here: whoever asks for the frame meets it again.
+        """
+        if self._encoder.is_cached(frame):
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-medsam2-lookahead")
+        self._thread.submit(self._encoder, frame)
+
+    def __enter__(self) -> Self:
+        """Begin nothing yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the frame that is being embedded."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)

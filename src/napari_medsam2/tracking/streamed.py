@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from napari_medsam2.models.base import Trace, given, has_memory
 
+from .embeddings import Lookahead
 from .memory import make_bank
 from .sweeps import Carried
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from napari_medsam2.models.base import FramePrompt, Prediction
     from napari_medsam2.prompts import ObjectPrompts
 
+    from .embeddings import FrameEncoder
     from .memory import MemoryBank
     from .sweeps import Request
 
@@ -56,6 +58,26 @@ class _Past:
             {**self.prompts, prompt.frame: prompt},
             (*self.key, _digest(prompt)),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What the objects of a sweep are on each frame, as far as the cache can tell them apart."""
+
+    encoder: FrameEncoder
+    pasts: Mapping[int, _Past]
+    origins: Mapping[int, int]
+    step: int
+    memory: str
+
+    def keys(self, frame: int) -> dict[int, Hashable]:
+        """Return a key for each object that is under way on a frame."""
+        image = self.encoder.key(frame)
+        return {
+            i: (image, past.key, self.origins[i], self.step, self.memory)
+            for i, past in self.pasts.items()
+            if (frame - self.origins[i]) * self.step >= 0
+        }
 
 
 class StreamedSweeps:
@@ -213,26 +235,34 @@ class StreamedSweeps:
             banks[i] = make_bank(self.request.memory, rules, n_frames, step, self._see)
             for frame, trace in past.conditions.items():
                 banks[i].condition(frame, trace)
-        for frame in range(min(starts) * step, last + step, step):
-            traces: dict[int, Trace] = {}
-            keys: dict[int, Hashable] = {}
-            for i, past in pasts.items():
-                if (frame - origins[i]) * step < 0:
-                    continue
-                keys[i] = (self.encoder.key(frame), past.key, origins[i], step, self.request.memory)
-                known = past.conditions.get(frame) or self._cached(keys[i])
-                if known is not None:
-                    traces[i] = known
-            missing = [i for i in keys if i not in traces]
-            if missing:
-                recalled = [banks[i].recall(frame) for i in missing]
-                found = self.model.track(self.encoder(frame), recalled)
-                for i, trace in zip(missing, found, strict=True):
-                    traces[i] = self._kept(keys[i], trace)
-            for i, trace in traces.items():
-                if frame not in pasts[i].conditions:
-                    banks[i].add(frame, trace)
-            yield frame, traces
+        asked = _Asked(self.encoder, pasts, origins, step, self.request.memory)
+        with Lookahead(self.encoder) as ahead:
+            for frame in range(min(starts) * step, last + step, step):
+                traces: dict[int, Trace] = {}
+                keys = asked.keys(frame)
+                for i, key in keys.items():
+                    known = pasts[i].conditions.get(frame) or self._cached(key)
+                    if known is not None:
+                        traces[i] = known
+                missing = [i for i in keys if i not in traces]
+                if missing:
+                    embedding = self.encoder(frame)
+                    if frame != last and self._needs_encoding(asked, frame + step):
+                        ahead.begin(frame + step)
+                    recalled = [banks[i].recall(frame) for i in missing]
+                    found = self.model.track(embedding, recalled)
+                    for i, trace in zip(missing, found, strict=True):
+                        traces[i] = self._kept(keys[i], trace)
+                for i, trace in traces.items():
+                    if frame not in pasts[i].conditions:
+                        banks[i].add(frame, trace)
+                yield frame, traces
+
+    def _needs_encoding(self, asked: _Asked, frame: int) -> bool:
+        return any(
+            frame not in asked.pasts[i].conditions and self._cached(key) is None
+            for i, key in asked.keys(frame).items()
+        )
 
     def _see(self, frame: int) -> torch.Tensor:
         return self.encoder(frame).features

@@ -1,0 +1,200 @@
+"""Panel: which model, with which weights, where and in which form."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton
+
+from napari_medsam2 import models
+from napari_medsam2.errors import ModelError
+
+from .download_row import DownloadRow
+from .library import in_mb
+from .parts import Choice, Fold, Section, button, row
+from .settings import DEVICES, IMAGE_SIZES, MEMORIES, PRECISIONS
+
+if TYPE_CHECKING:
+    from napari_medsam2.models import ModelCard
+
+    from .controller import Controller
+    from .library import Library
+
+__all__ = ["ModelsPanel"]
+
+_LONGEST = 20
+_FILES = "Weights (*.pt *.pth *.safetensors);;All files (*)"
+
+
+class ModelsPanel(Section):
+    """The model; below `More`, what few people change."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__("Model")
+        self._bench = controller.bench
+        self._library = controller.library
+        self.model = _ModelChoice(controller.library)
+        self.row = DownloadRow(controller.library)
+        self.device = Choice("Where the model runs: Automatic takes a GPU if there is one", DEVICES)
+        self.more = Fold("More", "Device, precision, memory, image size, weights of your own")
+        self.precision = Choice(
+            "Numbers of the image encoder: half precision is faster where the hardware has it, and "
+            "rounds; Automatic chooses by the hardware",
+            PRECISIONS,
+        )
+        self.memory = Choice(
+            "What the model remembers of an object. SAM 2: the latest frames, as it was trained. "
+            "Self-sorting: frames that it was sure of and that differ, as in Medical SAM 2",
+            MEMORIES,
+        )
+        self.image_size = Choice("Side of the model's input: smaller is faster and coarser")
+        self.weights = button("", "", self._choose_weights)
+        self.own = QToolButton()
+        self.prefetch = QCheckBox("Prepare frames in the background")
+        self._lay_out()
+        for name, choice in (
+            ("model", self.model),
+            ("device", self.device),
+            ("precision", self.precision),
+            ("memory", self.memory),
+            ("image_size", self.image_size),
+        ):
+            choice.on_chosen(partial(self._configure, name))
+        self.prefetch.toggled.connect(partial(self._configure, "prefetch"))
+        self._library.changed.connect(self._show_model)
+
+    def refresh(self) -> None:
+        """Show the present choices."""
+        self._show_model()
+        settings = self._bench.settings
+        self.device.show_value(settings.device, settings.device)
+        self.precision.show_value(settings.precision, settings.precision)
+        self.memory.show_value(settings.memory, settings.memory)
+        self.prefetch.setChecked(settings.prefetch)
+        sizes = sorted({*IMAGE_SIZES, settings.image_size or IMAGE_SIZES[0]})
+        self.image_size.show_choices(
+            [
+                (None, f"Own ({settings.card.image_size} px)"),
+                *((size, f"{size} px") for size in sizes),
+            ],
+            settings.image_size,
+        )
+        for choice in (self.memory, self.image_size):
+            self.more.form.setRowVisible(choice, settings.has_memory)
+        self._show_weights(settings.checkpoint)
+        self.more.show_note(", ".join(self._unusual()))
+
+    def _lay_out(self) -> None:
+        for widget in (self.model, self.row):
+            self.body.addWidget(widget)
+        self.body.addWidget(self.more)
+        self.prefetch.setToolTip(
+            "While nothing else is to be done, the model looks at the frames around the one on "
+            "show, so that their masks come at once"
+        )
+        self.own.setText("✕")
+        self.own.setAutoRaise(True)
+        self.own.setStyleSheet("background: transparent; border: none")
+        self.own.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.own.setToolTip("Go back to the weights of the catalogue")
+        self.own.clicked.connect(lambda *_: self._configure("checkpoint", None))
+        # A long name is cut off rather than the window widened.
+        self.weights.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        weights: QHBoxLayout = row(self.weights, self.own)
+        form = self.more.form
+        form.addRow("Device", self.device)
+        form.addRow("Precision", self.precision)
+        form.addRow("Memory", self.memory)
+        form.addRow("Image size", self.image_size)
+        form.addRow("Weights", weights)
+        form.addRow(self.prefetch)
+
+    def _show_model(self) -> None:
+        cards = models.list()
+        settings = self._bench.settings
+        self.model.show_choices(
+            [(card.name, self._title(card)) for card in cards],
+            settings.model,
+            (_tip(card) for card in cards),
+        )
+        self.model.setToolTip(_tip(settings.card))
+        self.row.show_model(settings.card if settings.checkpoint is None else None)
+
+    def _title(self, card: ModelCard) -> str:
+        state = self._library.state(card.name)
+        if self._library.transfer(card.name) is not None:
+            return f"{card.title} – downloading"
+        if state == "ready":
+            return card.title
+        size = f", {in_mb(card.bytes)}" if card.bytes and state == "needs download" else ""
+        return f"{card.title} – {state}{size}"
+
+    def _show_weights(self, checkpoint: str | None) -> None:
+        self.weights.setText("Weights…" if checkpoint is None else _short(Path(checkpoint).name))
+        self.weights.setToolTip(
+            "Use a checkpoint of your own, made for the model above"
+            if checkpoint is None
+            else f"{checkpoint}: made for the model above; click to choose another file"
+        )
+        self.own.setVisible(checkpoint is not None)
+
+    def _unusual(self) -> list[str]:
+        """Return what is chosen below More and is not the default."""
+        settings = self._bench.settings
+        unusual = []
+        if settings.device != "auto":
+            unusual.append(settings.device)
+        if settings.precision != "auto":
+            unusual.append(settings.precision)
+        if settings.has_memory and settings.memory != "sam2":
+            unusual.append(settings.memory)
+        if settings.has_memory and settings.image_size is not None:
+            unusual.append(f"{settings.image_size} px")
+        if settings.checkpoint is not None:
+            unusual.append(_short(Path(settings.checkpoint).name))
+        return unusual
+
+    def _choose_weights(self) -> None:
+        before = self._bench.settings.checkpoint
+        folder = str(Path(before).parent) if before else ""
+        path, _ = QFileDialog.getOpenFileName(self, "Weights of your own", folder, _FILES)
+        if path:
+            self._configure("checkpoint", path)
+
+    def _configure(self, name: str, value: Any) -> None:
+        self._bench.configure(**{name: value})
+
+
+class _ModelChoice(Choice):
+    """Models, whose files are looked at when the list is opened."""
+
+    def __init__(self, library: Library) -> None:
+        super().__init__("")
+        self._library = library
+
+    def showPopup(self) -> None:
+        """Open the list."""
+        self._library.look()
+        super().showPopup()
+
+    def told(self) -> str:
+        """Return the title alone: what is missing stands below."""
+        return models.get(self.currentData()).title
+
+
+def _short(name: str) -> str:
+    """Return the name of a file without its middle, if it is long."""
+    return (
+        name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}…{name[-_LONGEST // 2 :]}"
+    )
+
+
+def _tip(card: ModelCard) -> str:
+    try:
+        folder = f"Weights in {card.path.parent}"
+    except ModelError as error:
+        folder = str(error)
+    return f"{card.summary}.\nLicence: {card.licence}\n{folder}"
