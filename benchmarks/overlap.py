@@ -1,7 +1,7 @@
 """Does encoding the next frame while this one is tracked gain anything?
 
 Two threads, one that encodes and one that tracks, against doing one after the other. The stream
-overlaps them (`tracking.embeddings.Lookahead`). Weights are random: only time is measured.
+overlaps them (`tracking.embeddings.EarlyEncoder`). Weights are random: only time is measured.
 
     python benchmarks/overlap.py [--image-size 512] [--rounds 9]
 """

@@ -11,7 +11,12 @@ from tests.fakes import BrightModel
 from napari_medsam2.errors import InputError
 from napari_medsam2.models.base import Embedding
 from napari_medsam2.tracking.embedding_store import EmbeddingStore
-from napari_medsam2.tracking.embeddings import EmbeddingCache, FrameEncoder, open_cache
+from napari_medsam2.tracking.embeddings import (
+    EarlyEncoder,
+    EmbeddingCache,
+    FrameEncoder,
+    open_cache,
+)
 from napari_medsam2.volume import Volume
 from napari_medsam2.windows import Window
 
@@ -335,3 +340,69 @@ def test_a_cache_that_is_nothing_of_that_is_refused(tmp_path):
         for choice in choices:
             with pytest.raises(InputError, match=message):
                 open_cache(choice)
+
+
+# The next frame, while the present one is worked on
+
+
+class Waiting(BrightModel):
+    """A model that embeds when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started, self.may_go_on = threading.Event(), threading.Event()
+
+    def embed(self, frame):
+        self.started.set()
+        assert self.may_go_on.wait(20)
+        return super().embed(frame)
+
+
+def of_three_frames(model, cache=None):
+    volume = Volume(np.arange(3 * 16 * 16, dtype=np.uint8).reshape(3, 16, 16))
+    return FrameEncoder(volume.stack(), Window(0, 255), model, cache or EmbeddingCache())
+
+
+def test_the_next_frame_is_embedded_aside_and_only_once():
+    model = Waiting()
+    encoder = of_three_frames(model)
+    with EarlyEncoder(encoder) as early:
+        early.begin(1)
+        assert model.started.wait(20)  # in a thread of its own, for this one is still here
+        model.may_go_on.set()
+        encoder(1)
+    assert len(model.embedded) == 1
+
+
+def test_leaving_waits_for_the_frame_that_is_being_embedded():
+    model = Waiting()
+    encoder = of_three_frames(model)
+    before = threading.active_count()
+    with EarlyEncoder(encoder) as early:
+        early.begin(2)
+        assert model.started.wait(20)
+        model.may_go_on.set()
+    assert encoder.is_cached(2)
+    assert threading.active_count() == before
+
+
+def test_a_frame_that_is_there_starts_no_thread():
+    model = BrightModel()
+    encoder = of_three_frames(model)
+    encoder(1)
+    before = threading.active_count()
+    with EarlyEncoder(encoder) as early:
+        early.begin(1)
+        assert threading.active_count() == before
+
+
+def test_an_error_is_met_by_whoever_needs_the_frame():
+    class Broken(BrightModel):
+        def embed(self, frame):
+            raise InputError("the disk is gone")
+
+    encoder = of_three_frames(Broken())
+    with EarlyEncoder(encoder) as early:
+        early.begin(1)
+        with pytest.raises(InputError, match="the disk is gone"):
+            encoder(1)

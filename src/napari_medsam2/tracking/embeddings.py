@@ -32,7 +32,7 @@ __all__ = [
     "Cached",
     "EmbeddingCache",
     "FrameEncoder",
-    "Lookahead",
+    "EarlyEncoder",
     "open_cache",
 ]
 
@@ -249,12 +249,12 @@ def _device(model: Segmenter) -> torch.device | str:
     return device
 
 
-class Lookahead:
+class EarlyEncoder:
     """Embeds the next frame in a thread while the present one is worked on.
 
     Encoding and tracking each leave a core idle now and then, so that both together take less time
-    than one after the other (benchmarks/overlap.py). Use as a context manager, which waits for the frame that is being
-    embedded when it is left.
+    than one after the other (benchmarks/overlap.py). Use as a context manager, which waits for the
+    frame that is being embedded when it is left.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ class Lookahead:
         if self._encoder.is_cached(frame):
             return
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-medsam2-lookahead")
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-medsam2-early")
         self._thread.submit(self._encoder, frame)
 
     def __enter__(self) -> Self:

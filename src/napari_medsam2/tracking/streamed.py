@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from napari_medsam2.models.base import Trace, given, has_memory
 
-from .embeddings import Lookahead
+from .embeddings import EarlyEncoder
 from .memory import make_bank
 from .sweeps import Carried
 
@@ -236,7 +236,7 @@ class StreamedSweeps:
             for frame, trace in past.conditions.items():
                 banks[i].condition(frame, trace)
         asked = _Asked(self.encoder, pasts, origins, step, self.request.memory)
-        with Lookahead(self.encoder) as ahead:
+        with EarlyEncoder(self.encoder) as early:
             for frame in range(min(starts) * step, last + step, step):
                 traces: dict[int, Trace] = {}
                 keys = asked.keys(frame)
@@ -248,7 +248,7 @@ class StreamedSweeps:
                 if missing:
                     embedding = self.encoder(frame)
                     if frame != last and self._needs_encoding(asked, frame + step):
-                        ahead.begin(frame + step)
+                        early.begin(frame + step)
                     recalled = [banks[i].recall(frame) for i in missing]
                     found = self.model.track(embedding, recalled)
                     for i, trace in zip(missing, found, strict=True):
