@@ -81,7 +81,7 @@ class SAM2:
         path = card.verify() if checkpoint is None else checkpoint
         load_strict(net, load_state(path), path, card.name)
         digest = card.sha256 if checkpoint is None and card.sha256 else file_sha256(path)
-        wanted = best_precision(device.torch) if precision == "auto" else precision
+        wanted = _best_precision(device.torch) if precision == "auto" else precision
         chosen = cast("Precision", wanted)
         digest = hashlib.sha256(f"{digest} {config_key(card.config)}".encode()).hexdigest()
         model = cls.of(net, device, chosen, name=card.name, digest=digest, compiled=compiled)
@@ -338,6 +338,13 @@ def _checked_size(name: str, size: int) -> int:
             f"not {size}"
         )
     return size
+
+
+def _best_precision(device: torch.device) -> str:
+    """Choose what "auto" means: on CUDA bf16, in which SAM 2 was trained, if the device has it."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16"
+    return best_precision(device)
 
 
 def _split(answer: Answer) -> list[Answer]:
