@@ -13,8 +13,8 @@ from napari_medsam2.session import Session
 
 from . import files, notify
 from .bench import Bench
-from .library import Library
 from .lookahead import Lookahead
+from .model_files import ModelFiles
 from .objects import ObjectInfo, free_id, list_objects
 from .relay import relay
 from .requests import Requests
@@ -57,7 +57,7 @@ class Controller(Requests):
         The image and the settings in use.
     tools : Tools
         The object in use and how it is drawn.
-    library : Library
+    model_files : ModelFiles
         The models and their downloads.
     lookahead : Lookahead
         Frames embedded in advance.
@@ -74,14 +74,14 @@ class Controller(Requests):
         self.pump: Callable[[], None] | None = None
         self.bench = Bench(viewer, make_session)
         self.tools = Tools(self.bench)
-        self.library = Library()
+        self.model_files = ModelFiles()
         self.lookahead = Lookahead()
         self._edited_at = 0.0
         self._warming: Job | None = None
         self._runner.applied.connect(self._on_applied)
         self._runner.state_changed.connect(self._on_state)
-        self.library.began.connect(self._on_download)
-        self.library.ended.connect(self._on_downloaded)
+        self.model_files.began.connect(self._on_download)
+        self.model_files.ended.connect(self._on_downloaded)
         self.bench.leaving.connect(self._abandon)
         self.bench.changed.connect(self._on_bench)
         self.bench.edited.connect(self._on_edited)
@@ -259,7 +259,7 @@ class Controller(Requests):
     def is_awake(self) -> bool:
         """Whether `poll` has anything to do, now or soon."""
         desk = self.bench.desk
-        if self._runner.is_busy or self.library.is_busy or self._warming is not None:
+        if self._runner.is_busy or self.model_files.is_busy or self._warming is not None:
             return True
         return desk is not None and (
             (desk.is_edited and not desk.prompts.is_drawing) or desk.results.is_stale
@@ -279,7 +279,7 @@ class Controller(Requests):
             Whether to call again soon.
         """
         self._runner.poll(wait)
-        self.library.poll()
+        self.model_files.poll()
         if self._warming is not None and self._warming.receive() is not None:
             self._warming = None
             self.warmed_up.emit()
@@ -322,7 +322,7 @@ class Controller(Requests):
             self._next = None
             self._warming = None
             self._runner.close()
-            self.library.close()
+            self.model_files.close()
             self.lookahead.close()
             for event in (self.viewer.dims.events.order, self.viewer.dims.events.ndisplay):
                 event.disconnect(self._on_view)
@@ -344,7 +344,7 @@ class Controller(Requests):
         session = self._session_in_line()
         settings = self.bench.settings
         if not self.bench.require_desk().keeper.has_model(settings.network):
-            self.library.require(settings)
+            self.model_files.require(settings)
         return session
 
     def _session_in_line(self) -> Session:
@@ -375,7 +375,7 @@ class Controller(Requests):
         if not prompted or not self.segment_while_drawing:
             return
         settings = self.bench.settings
-        if settings.checkpoint is None and self.library.transfer(settings.model) is not None:
+        if settings.checkpoint is None and self.model_files.transfer(settings.model) is not None:
             return  # the panel shows that the model is on its way
         shown = desk.shown_frame()
         frame = shown if shown in prompted else min(prompted)

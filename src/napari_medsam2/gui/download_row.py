@@ -8,14 +8,14 @@ from qtpy.QtWidgets import QLabel, QMessageBox, QProgressBar, QVBoxLayout, QWidg
 
 from napari_medsam2.models.licences import is_permissive, notices
 
-from .library import facts, in_mb
+from .model_files import facts, in_mb
 from .parts import button, row, show_bar
 
 if TYPE_CHECKING:
     from napari_medsam2.models import ModelCard
     from napari_medsam2.models.catalogue import State
 
-    from .library import Library, Transfer
+    from .model_files import ModelFiles, Transfer
 
 __all__ = ["DownloadRow"]
 
@@ -28,12 +28,12 @@ class DownloadRow(QWidget):
 
     Parameters
     ----------
-    library : Library
+    model_files : ModelFiles
     """
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, model_files: ModelFiles) -> None:
         super().__init__()
-        self._library = library
+        self._model_files = model_files
         self.card: ModelCard | None = None
         # The licence that is waiting for an answer.
         self.question: QMessageBox | None = None
@@ -54,9 +54,9 @@ class DownloadRow(QWidget):
     def show_model(self, card: ModelCard | None) -> None:
         """Show what is missing of a model; None, and one that is ready, hides the row."""
         self.card = card
-        library = self._library
-        transfer = None if card is None else library.transfer(card.name)
-        state = "ready" if card is None else library.state(card.name)
+        model_files = self._model_files
+        transfer = None if card is None else model_files.transfer(card.name)
+        state = "ready" if card is None else model_files.state(card.name)
         self.setVisible(transfer is not None or state != "ready")
         self.text.setVisible(transfer is None)
         self.download.setVisible(transfer is None)
@@ -70,7 +70,7 @@ class DownloadRow(QWidget):
             self._show_transfer(card, transfer)
 
     def _show_state(self, card: ModelCard, state: State) -> None:
-        kept = self._library.kept(card.name)
+        kept = self._model_files.kept(card.name)
         is_missing = state == "missing package"
         self.download.setVisible(not is_missing)
         if is_missing:
@@ -95,7 +95,7 @@ class DownloadRow(QWidget):
         if card is None:
             return
         if is_permissive(card):
-            self._library.download(card.name)
+            self._model_files.download(card.name)
         else:
             self._ask(card)
 
@@ -119,7 +119,7 @@ class DownloadRow(QWidget):
             self.question = None
             question.deleteLater()
             if is_accepted:
-                self._library.download(card.name)
+                self._model_files.download(card.name)
 
         question.finished.connect(answered)
         self.question = question
@@ -127,4 +127,4 @@ class DownloadRow(QWidget):
 
     def _on_cancel(self) -> None:
         if self.card is not None:
-            self._library.cancel(self.card.name)
+            self._model_files.cancel(self.card.name)

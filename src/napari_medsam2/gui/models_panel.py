@@ -13,7 +13,7 @@ from napari_medsam2 import models
 from napari_medsam2.errors import ModelError
 
 from .download_row import DownloadRow
-from .library import in_mb
+from .model_files import in_mb
 from .parts import Choice, Fold, Section, button, row
 from .settings import DEVICES, IMAGE_SIZES, MEMORIES, PRECISIONS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_medsam2.models import ModelCard
 
     from .controller import Controller
-    from .library import Library
+    from .model_files import ModelFiles
 
 __all__ = ["ModelsPanel"]
 
@@ -35,9 +35,9 @@ class ModelsPanel(Section):
     def __init__(self, controller: Controller) -> None:
         super().__init__("Model")
         self._bench = controller.bench
-        self._library = controller.library
-        self.model = _ModelChoice(controller.library)
-        self.row = DownloadRow(controller.library)
+        self._model_files = controller.model_files
+        self.model = _ModelChoice(controller.model_files)
+        self.row = DownloadRow(controller.model_files)
         self.device = Choice("Where the model runs: Automatic takes a GPU if there is one", DEVICES)
         self.more = Fold("More", "Device, precision, memory, image size, weights of your own")
         self.precision = Choice(
@@ -64,7 +64,7 @@ class ModelsPanel(Section):
         ):
             choice.on_chosen(partial(self._configure, name))
         self.prefetch.toggled.connect(partial(self._configure, "prefetch"))
-        self._library.changed.connect(self._show_model)
+        self._model_files.changed.connect(self._show_model)
 
     def refresh(self) -> None:
         """Show the present choices."""
@@ -124,8 +124,8 @@ class ModelsPanel(Section):
         self.row.show_model(settings.card if settings.checkpoint is None else None)
 
     def _title(self, card: ModelCard) -> str:
-        state = self._library.state(card.name)
-        if self._library.transfer(card.name) is not None:
+        state = self._model_files.state(card.name)
+        if self._model_files.transfer(card.name) is not None:
             return f"{card.title} – downloading"
         if state == "ready":
             return card.title
@@ -171,13 +171,13 @@ class ModelsPanel(Section):
 class _ModelChoice(Choice):
     """Models, whose files are looked at when the list is opened."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, model_files: ModelFiles) -> None:
         super().__init__("")
-        self._library = library
+        self._model_files = model_files
 
     def showPopup(self) -> None:
         """Open the list."""
-        self._library.look()
+        self._model_files.look()
         super().showPopup()
 
     def told(self) -> str:

@@ -189,8 +189,8 @@ class TwoWayLayer(nn.Module):
         return tokens, self.write(tokens + prompt, tokens, positioned, pixels)
 
 
-class _Upscaling(nn.Module):
-    """Two doublings of the image, and the product of each pixel with a vector: the mask."""
+class UpscalingWeights(nn.Module):
+    """The weights of two doublings of the image, as matrices over pixels with channels last."""
 
     weight1: Tensor
     weight2: Tensor
@@ -207,11 +207,20 @@ class _Upscaling(nn.Module):
                 raise ValueError(f"the decoder upscales by 2 x 2 blocks, not by {conv}")
             weight = conv.weight.float().permute(2, 3, 1, 0).flatten(0, 2).clone()
             self.register_buffer(f"weight{index}", weight)
-            self.register_buffer(f"bias{index}", conv.bias.float().repeat(4))
+            self.register_buffer(f"bias{index}", conv.bias.float().clone())
         self.register_buffer("norm_weight", norm.weight.float().clone())
         self.register_buffer("norm_bias", norm.bias.float().clone())
         self.eps: float = norm.eps
         self.act1, self.act2 = copy.deepcopy(act), copy.deepcopy(last_act)
+
+
+class _Upscaling(UpscalingWeights):
+    """Two doublings of the image, and the product of each pixel with a vector: the mask."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__(source)
+        # Each pixel becomes a block of four, in one row of the product.
+        self.bias1, self.bias2 = self.bias1.repeat(4), self.bias2.repeat(4)
 
     def forward(self, pixels: Tensor, vector: Tensor, height: int) -> Tensor:
         """Return the mask (4 h, 4 w) of pixels (h w, C) for a vector (c,)."""

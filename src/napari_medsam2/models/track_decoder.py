@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import project
-from .sam_decoder import TokensReadImage, TwoWayLayer, pixel_lists
+from .sam_decoder import TokensReadImage, TwoWayLayer, UpscalingWeights, pixel_lists
 
 __all__ = ["fast_track_decoder"]
 
@@ -85,29 +85,8 @@ def _raster(blocks: Tensor, height: int) -> Tensor:
     return planes.reshape(len(blocks), 4 * height, -1)
 
 
-class _Upscaling(nn.Module):
+class _Upscaling(UpscalingWeights):
     """Two doublings of the image, and the products of each pixel with vectors: the masks."""
-
-    weight1: Tensor
-    weight2: Tensor
-    bias1: Tensor
-    bias2: Tensor
-    norm_weight: Tensor
-    norm_bias: Tensor
-
-    def __init__(self, source: Any) -> None:
-        super().__init__()
-        first, norm, act, second, last_act = source
-        for index, conv in ((1, first), (2, second)):
-            if conv.kernel_size != (2, 2) or conv.stride != (2, 2):
-                raise ValueError(f"the decoder upscales by 2 x 2 blocks, not by {conv}")
-            weight = conv.weight.float().permute(2, 3, 1, 0).flatten(0, 2).clone()
-            self.register_buffer(f"weight{index}", weight)
-            self.register_buffer(f"bias{index}", conv.bias.float().clone())
-        self.register_buffer("norm_weight", norm.weight.float().clone())
-        self.register_buffer("norm_bias", norm.bias.float().clone())
-        self.eps: float = norm.eps
-        self.act1, self.act2 = copy.deepcopy(act), copy.deepcopy(last_act)
 
     def arrange(self, s0: Tensor, s1: Tensor) -> tuple[Tensor, Tensor]:
         """Return what to add after each doubling: (h w, 4, c') and (h w, 16, c)."""

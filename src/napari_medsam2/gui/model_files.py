@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .settings import Settings
 
-__all__ = ["Library", "Transfer", "facts", "in_mb"]
+__all__ = ["ModelFiles", "Transfer", "facts", "in_mb"]
 
 _MB = 10**6
 
@@ -50,7 +50,7 @@ class Transfer:
         return in_mb(self.done) if self.total is None else f"{in_mb(self.done, self.total)}"
 
 
-class Library:
+class ModelFiles:
     """The models of the catalogue with their states, and the downloads under way.
 
     The owner calls `poll` as long as `is_busy`.
