@@ -25,6 +25,7 @@ from napari_medsam2.errors import (
 from napari_medsam2.models.base import FramePrompt, Recalled
 from napari_medsam2.models.sam2 import SAM2
 from napari_medsam2.models.sam2_config import build_network
+from napari_medsam2.models.sam2_parts import FastParts, PublishedParts
 from napari_medsam2.models.sam2_prompts import mask_input, point_inputs, preprocess
 
 SIZE = 128
@@ -135,6 +136,28 @@ def test_weights_are_held_once(checkpoint: Path) -> None:
 
 
 # Configs
+
+CONFIGS = sorted({card.config for card in models.list() if card.config is not None})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_architecture_of_the_catalogue_runs_in_its_fast_form(config: str) -> None:
+    net = build_network(config, SIZE)
+    make_lively(net)
+    model = SAM2.of(net, CPU, "fp32")
+    assert isinstance(model._network.parts, FastParts)
+    embedding = model.embed(frame())
+    (trace,) = model.begin(embedding, [FramePrompt(1, 0, boxes=((10, 12, 40, 50),))])
+    (next_one,) = model.track(embedding, [Recalled(((0, trace.memory),), ((1, trace.pointer),))])
+    assert next_one.is_present
+    published = PublishedParts(net, model._network._dense_position)
+    with torch.inference_mode():
+        image = preprocess(frame(), SIZE)
+        for level, other in zip(
+            published.encode(image), model._network.parts.encode(image), strict=True
+        ):
+            torch.testing.assert_close(level, other, atol=1e-4, rtol=1e-4)
 
 
 def test_an_unknown_config() -> None:

@@ -190,6 +190,16 @@ def test_stride_three(frames: np.ndarray) -> None:
         assert_same(ours, propagate(pair, state, reverse=direction == "backward"))
 
 
+def test_at_the_size_of_medsam2() -> None:
+    """At 512 pixels, on frames larger than that."""
+    frames = moving_square(4, (600, 530))
+    pair = Pair(size=512)
+    state = pair.state(frames)
+    pair.reference.add_new_points_or_box(state, 0, 1, box=BOX_XYXY)
+    ours = logits_of(pair.stream(frames, PromptSet().add(1, BoxPrompt(0, BOX))))
+    assert_same(ours, propagate(pair, state))
+
+
 def test_short_videos_and_one_frame(pair: Pair, frames: np.ndarray) -> None:
     """Fewer than 16 frames shorten the reach of the object pointers."""
     for n in (1, 2, 5):
@@ -218,6 +228,25 @@ def test_the_comparison_sees_a_missing_memory(
     monkeypatch.setattr(type(pair.ours), "track", forgetful)
     ours = logits_of(pair.stream(frames, PromptSet().add(1, BoxPrompt(0, BOX))))
     assert max(float(np.abs(ours[k] - expected[k]).max()) for k in ours) > 10 * TOLERANCE
+
+
+def test_ranges_are_half_open_and_frame_0_is_stated(pair: Pair, frames: np.ndarray) -> None:
+    """The reference tracks one frame more than it is asked for, and none backwards from 0."""
+    told = PromptSet().add(1, BoxPrompt(0, BOX))
+    state = pair.state(frames)
+    pair.reference.add_new_points_or_box(state, 0, 1, box=BOX_XYXY)
+    assert len(propagate(pair, state, max_frame_num_to_track=3)) == 4
+    assert propagate(pair, state, reverse=True) == {}
+    assert set(logits_of(pair.stream(frames, told, wanted=range(3)))) == {(1, 0), (1, 1), (1, 2)}
+    assert set(logits_of(pair.stream(frames, told, direction="backward"))) == {(1, 0)}
+
+
+def test_a_switch_of_the_reference_that_we_do_not_have(frames: np.ndarray) -> None:
+    pair = Pair(clear_non_cond_mem_around_input=True)
+    state = pair.state(frames[:3])
+    pair.reference.add_new_points_or_box(state, 0, 1, box=BOX_XYXY)
+    with pytest.raises(AttributeError, match="_clear_obj_non_cond_mem_around_input"):
+        propagate(pair, state)
 
 
 def test_objects_do_not_see_each_other(pair: Pair, frames: np.ndarray) -> None:
