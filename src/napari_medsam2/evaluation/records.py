@@ -118,7 +118,9 @@ class Record:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Record:
         """Return the record that `to_json` wrote."""
-        found = {f.name: math.nan if plain[f.name] is None else plain[f.name] for f in fields(cls)}
+        found: dict[str, Any] = {
+            f.name: math.nan if plain[f.name] is None else plain[f.name] for f in fields(cls)
+        }
         found["frame_dice"] = tuple(
             (int(frame), math.nan if dice is None else float(dice))
             for frame, dice in plain["frame_dice"]
