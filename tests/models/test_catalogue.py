@@ -33,13 +33,13 @@ def test_the_published_models_are_there():
     sizes = ("tiny", "small", "base_plus", "large")
     assert models.names() == (
         "litemedsam",
-        *(f"sam2.1_hiera_{size}" for size in sizes),
-        *(f"sam2_hiera_{size}" for size in sizes),
         "medsam2_latest",
         "medsam2_2411",
         "medsam2_ct_lesion",
         "medsam2_mri_liver_lesion",
         "medsam2_us_heart",
+        *(f"sam2.1_hiera_{size}" for size in sizes),
+        *(f"sam2_hiera_{size}" for size in sizes),
     )
 
 
