@@ -30,7 +30,7 @@ class TestTop:
         assert call(command, "--help").exit_code == 0
 
     def test_no_command(self):
-        assert "give a command: demo, view, segment, info or models" in one_line(call())
+        assert "give a command: demo, view, segment, info, benchmark or models" in one_line(call())
 
     def test_unknown_command(self):
         assert "segmnt" in one_line(call("segmnt"))

@@ -8,6 +8,7 @@ import typer
 
 from napari_medsam2.errors import InputError
 
+from .benchmark import benchmark
 from .demo import demo
 from .info import info
 from .models import app as models
@@ -27,6 +28,7 @@ app.command("demo")(demo)
 app.command("view")(view)
 app.command("segment")(segment)
 app.command("info")(info)
+app.command("benchmark")(benchmark)
 app.add_typer(models, name="models")
 
 
@@ -60,5 +62,5 @@ def common(
     """
     if context.invoked_subcommand is None:
         raise InputError(
-            "give a command: demo, view, segment, info or models (--help explains them)"
+            "give a command: demo, view, segment, info, benchmark or models (--help explains them)"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -52,6 +53,8 @@ class Method(Protocol):
     name : str
     prompts : tuple of str
         Kinds that it takes: "box", "points", "mask".
+    takes_clicks : bool
+        Whether points on a frame refine what was found there.
     """
 
     @property
@@ -63,6 +66,10 @@ class Method(Protocol):
         """Kinds of prompts that it takes."""
 
     @property
+    def takes_clicks(self) -> bool:
+        """Whether points on a frame refine what was found there."""
+
+    @property
     def key(self) -> str:
         """What its results depend on, for resuming."""
 
@@ -70,32 +77,21 @@ class Method(Protocol):
         """Begin with an image."""
 
 
+@dataclass(frozen=True)
 class ModelOptions:
-    """How models compute.
+    """How models compute; fields as in `Session`."""
 
-    Parameters
-    ----------
-    device, precision : str
-    window : str
-    image_size : int, optional
-    cache : float or path, optional
-        See `Session`.
-    """
-
-    def __init__(
-        self,
-        device: str = "auto",
-        precision: str = "auto",
-        window: str = "auto",
-        image_size: int | None = None,
-        cache: float | str | Path | None = None,
-    ) -> None:
-        self.device, self.precision, self.window = device, precision, window
-        self.image_size, self.cache = image_size, cache
+    device: str = "auto"
+    precision: str = "auto"
+    window: str = "auto"
+    image_size: int | None = None
+    cache: float | str | None = None
 
 
 class ModelMethod:
     """A model of the catalogue as `Session` runs it, loaded once."""
+
+    takes_clicks = True
 
     def __init__(self, name: str, options: ModelOptions, checkpoint: Path | None = None) -> None:
         self.card = models.get(name)
@@ -177,6 +173,7 @@ class FrameWise:
     """
 
     prompts: tuple[str, ...] = ("box",)
+    takes_clicks = False
 
     def __init__(self, name: str, options: ModelOptions) -> None:
         self.name = name
@@ -204,19 +201,23 @@ class OpenedFrameWise:
         return random_walk(self.stack.frame(frame), _box(prompts).box)
 
     def carry(self, prompts: Sequence[Prompt], direction: Direction) -> NDArray[np.bool_]:
-        """Segment all frames from a box on one: (frame, y, x)."""
-        first = _box(prompts)
-        found = np.zeros((len(self.stack), *self.stack.shape), dtype=bool)
-        found[first.frame] = start = self.frame(first.frame, [first])
+        """Segment all frames from one box on some, each from the nearest: (frame, y, x)."""
+        n = len(self.stack)
+        found = np.zeros((n, *self.stack.shape), dtype=bool)
+        boxes = {prompt.frame: _box([prompt]) for prompt in prompts}
+        told = sorted(boxes)
+        owners = [min(told, key=lambda f: abs(f - frame)) for frame in range(n)]
         growth = _GROWTH_PX * max(self.stack.shape) / _SCALE
-        ways = [range(first.frame + 1, len(self.stack))]
-        if direction == "both":
-            ways.append(range(first.frame - 1, -1, -1))
-        for way in ways:
-            mask = start
-            for frame in way:
-                box = _grown(mask, growth) or first.box
-                mask = found[frame] = self.frame(frame, [BoxPrompt(frame, box)])
+        for first in told:
+            found[first] = start = self.frame(first, [boxes[first]])
+            ways = [range(first + 1, n)]
+            if direction == "both":
+                ways.append(range(first - 1, -1, -1))
+            for way in ways:
+                mask = start
+                for frame in (frame for frame in way if owners[frame] == first):
+                    box = _grown(mask, growth) or boxes[first].box
+                    mask = found[frame] = self.frame(frame, [BoxPrompt(frame, box)])
         return found
 
 
@@ -225,6 +226,7 @@ class Copy:
 
     name = "copy"
     prompts: tuple[str, ...] = ("box", "mask")
+    takes_clicks = False
 
     def __init__(self, options: ModelOptions) -> None:
         self.key = f"copy {options.window}"
@@ -323,7 +325,10 @@ def random_walk(image: NDArray[Any], box: tuple[float, ...]) -> NDArray[np.bool_
         result[y0:y1, x0:x1] = True
         return result
     spread = float(np.ptp(crop)) or 1.0
-    walked = random_walker((crop - crop.min()) / spread, seeds, beta=_BETA, mode="cg_j", tol=1e-3)
+    # The solver stops at probabilities a little beside 0 and 1, which decide nothing.
+    walked = random_walker(
+        (crop - crop.min()) / spread, seeds, beta=_BETA, mode="cg_j", tol=1e-3, prob_tol=0.1
+    )
     result[top : top + crop.shape[0], left : left + crop.shape[1]] = walked == 1
     return result
 

@@ -1,0 +1,133 @@
+"""`benchmark`: models and baselines under the published protocols, on data with truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_medsam2.errors import InputError
+
+from .console import progress, say
+
+if TYPE_CHECKING:
+    from napari_medsam2.evaluation.runner import Plan
+
+__all__ = ["benchmark"]
+
+
+def benchmark(
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            help="A table of cases (.tsv, .json), or a folder: nnU-Net, MedSAM npz, or images "
+            "beside labels."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="A folder for results and report.")],
+    models: Annotated[
+        str,
+        typer.Option(
+            help="Models and baselines, as litemedsam,box-chain,copy,random-walker; "
+            "MODEL=FILE takes weights of your own."
+        ),
+    ] = "litemedsam",
+    protocols: Annotated[
+        str | None, typer.Option(help="Protocols, as frames,largest,video; all by default.")
+    ] = None,
+    prompts: Annotated[
+        str, typer.Option(help="Prompts, as box,point,points3,mask,box+10px.")
+    ] = "box,point,points3,mask",
+    splits: Annotated[
+        str | None, typer.Option(help="Only cases of these splits, as val,fixture.")
+    ] = None,
+    datasets: Annotated[str | None, typer.Option(help="Only cases of these data sets.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many cases.")] = None,
+    seed: Annotated[int, typer.Option(help="Of moved boxes and random points.")] = 0,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the surface Dice; by default 2 mm, or 2 pixels where no mm is known."
+        ),
+    ] = None,
+    window: Annotated[str, typer.Option(help="Intensities shown to the model.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the network's input, for SAM 2 models.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; each loads the models.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the results in the folder.")
+    ] = False,
+) -> None:
+    """Compare models and baselines on data with truth, and write a report.
+
+    Each case is kept when it is done, so an interrupted run can be resumed.
+    """
+    from napari_medsam2.evaluation.dataset import read_manifest
+    from napari_medsam2.evaluation.methods import ModelOptions
+    from napari_medsam2.evaluation.protocols import PROTOCOLS
+    from napari_medsam2.evaluation.runner import Plan, run
+
+    plan = Plan(
+        methods=_names(models, "--models"),
+        protocols=tuple(PROTOCOLS) if protocols is None else _names(protocols, "--protocols"),
+        prompts=_names(prompts, "--prompts"),
+        seed=seed,
+        tolerance=tolerance,
+        options=ModelOptions(device, precision, window, image_size),
+    )
+    cases = read_manifest(
+        manifest,
+        splits=None if splits is None else _names(splits, "--splits"),
+        datasets=None if datasets is None else _names(datasets, "--datasets"),
+        limit=limit,
+    )
+    units = len(cases) * len(plan.methods)
+    with progress("evaluating", units) as show:
+        records = run(
+            cases,
+            plan,
+            output,
+            resume=resume,
+            workers=workers,
+            progress=lambda done, total, last: show(done),
+        )
+    for path in _report(records, cases, plan, output):
+        say(f"wrote {path}")
+
+
+def _names(text: str, option: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise InputError(f'{option} "{text}": name at least one')
+    return names
+
+
+def _report(records: list, cases: list, plan: Plan, output: Path) -> tuple[Path, ...]:  # type: ignore[type-arg]
+    from datetime import UTC, datetime
+
+    from napari_medsam2.evaluation.methods import make_method
+    from napari_medsam2.evaluation.pictures import worst_pictures
+    from napari_medsam2.evaluation.report import write_report
+    from napari_medsam2.evaluation.statistics import worst
+    from napari_medsam2.models.device import choose_device
+
+    facts = plan.facts(cases)
+    told = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "cases": f"{facts['cases']} (names SHA-256 {facts['cases_sha256'][:12]})",
+        "device": choose_device(plan.options.device).reason,
+        "seed": str(facts["seed"]),
+        "surface tolerance": "2 mm, or 2 pixels where no mm is known"
+        if plan.tolerance is None
+        else f"{plan.tolerance:g}, in the unit of the spacing",
+        "weights": "; ".join(f"{name}: {key}" for name, key in facts["methods"].items()),
+        "versions": ", ".join(f"{name} {number}" for name, number in facts["packages"].items()),
+    }
+    pictures = worst_pictures(worst(records), cases, plan)
+    # Against the first one named: all pairs of many methods would be a long table.
+    reference = make_method(plan.methods[0], plan.options).name
+    return write_report(records, told, output, pictures, reference=reference, overwrite=True)

