@@ -16,6 +16,7 @@ from napari_medsam2.evaluation.methods import BASELINES, ModelOptions, make_meth
 from napari_medsam2.evaluation.runner import Plan, run
 from napari_medsam2.evaluation.tasks import Task, run_task, tasks_of
 from napari_medsam2.prompts import BoxPrompt, PointPrompt
+from napari_medsam2.tracking.collection import CollectedMask
 from napari_medsam2.volume import Volume
 
 if TYPE_CHECKING:
@@ -216,3 +217,43 @@ def test_what_cannot_be_compared(asked: dict, error: type, told: str) -> None:
 def test_no_case_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no case"):
         run([], plan(), tmp_path / "out")
+
+
+class OnePrompt:
+    """A method that knows the squares of a collection from one of them."""
+
+    name = key = "one-prompt"
+    prompts = ("box", "points", "mask")
+    takes_clicks = True
+    has_memory = True
+
+    def __init__(self) -> None:
+        self.asked: list = []
+
+    def collect(self, volumes: list, prompts: list) -> list:
+        self.asked.append((len(volumes), prompts))
+        return [CollectedMask(i, np.asarray(v.data)[0] > 100, 0.9) for i, v in enumerate(volumes)]
+
+
+def test_one_prompt_for_the_images_of_a_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = OnePrompt()
+    monkeypatch.setattr(runner, "make_method", lambda name, options: method)
+    names = ("one", "two", "three")
+    rows = ["image\tlabels\tobjects\tkind\tdataset\tcase\tspacing"]
+    for name in names:
+        image, labels = moving_square(2)
+        np.save(tmp_path / f"{name}.npy", image[:1])
+        np.save(tmp_path / f"{name}_truth.npy", labels[:1])
+        rows.append(f"{name}.npy\t{name}_truth.npy\t3:square\t2d\tflat\t{name}\t1,1,1")
+    (tmp_path / "cases.tsv").write_text("\n".join(rows) + "\n")
+    cases = read_manifest(tmp_path / "cases.tsv")
+    records = run(cases, plan(protocols=("collection",)), tmp_path / "out")
+    # The first image is prompted, and the two others count.
+    assert [(n, prompts) for n, prompts in method.asked] == [(3, (BoxPrompt(0, (12, 10, 28, 26)),))]
+    assert {(r.case, r.protocol, r.dice) for r in records} == {
+        ("flat/two", "collection", 1.0),
+        ("flat/three", "collection", 1.0),
+    }
+    assert run(cases, plan(protocols=("collection",)), tmp_path / "out", resume=True) == records

@@ -303,6 +303,20 @@ def test_points_refine_a_mask_that_was_given(model: SAM2) -> None:
     assert np.abs(one.logits - other.logits).max() > 1e-3
 
 
+def test_the_first_of_several_masks_on_request(model: SAM2) -> None:
+    embedding = model.embed(frame())
+    prompts = [FramePrompt(i, 0, points=((5 + 5 * i, 8 * i),), labels=(1,)) for i in range(9)]
+    first = model.taking_first_mask()
+    assert first.key != model.key
+    # The model is asked for three masks by a single point alone.
+    pairs = zip(model.decode(embedding, prompts), first.decode(embedding, prompts), strict=True)
+    assert all(best.predicted_iou >= one.predicted_iou for best, one in pairs)
+    best, one = (
+        m.decode(embedding, [FramePrompt(1, 0, boxes=((5, 5, 30, 40),))])[0] for m in (model, first)
+    )
+    np.testing.assert_array_equal(best.logits, one.logits)
+
+
 def test_negative_points_alone_are_no_object(model: SAM2) -> None:
     with pytest.raises(PromptError, match=r"object 3, frame 5: negative points alone"):
         model.check(FramePrompt(3, 5, points=((1, 1),), labels=(0,)))

@@ -57,6 +57,12 @@ def benchmark(
     image_size: Annotated[
         int | None, typer.Option(help="Side of the network's input, for SAM 2 models.")
     ] = None,
+    masks: Annotated[
+        str,
+        typer.Option(
+            help="Of several masks that a model offers: best (by its own rating) or first."
+        ),
+    ] = "best",
     workers: Annotated[int, typer.Option(min=1, help="Processes; each loads the models.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the results in the folder.")
@@ -77,7 +83,7 @@ def benchmark(
         prompts=_names(prompts, "--prompts"),
         seed=seed,
         tolerance=tolerance,
-        options=ModelOptions(device, precision, window, image_size),
+        options=ModelOptions(device, precision, window, image_size, first_mask=_is_first(masks)),
     )
     cases = read_manifest(
         manifest,
@@ -97,6 +103,12 @@ def benchmark(
         )
     for path in _report(records, cases, plan, output):
         say(f"wrote {path}")
+
+
+def _is_first(masks: str) -> bool:
+    if masks not in ("best", "first"):
+        raise InputError(f'--masks "{masks}": use best or first')
+    return masks == "first"
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import ndimage
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_medsam2.models.base import Segmenter
     from napari_medsam2.prompts import Prompt
+    from napari_medsam2.tracking.collection import CollectedMask
     from napari_medsam2.volume import Volume
 
 __all__ = ["BASELINES", "Method", "ModelOptions", "Opened", "make_method"]
@@ -79,13 +80,26 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How models compute; fields as in `Session`."""
+    """How models compute; fields as in `Session`.
+
+    `first_mask` takes the first of several masks in place of the one that the model rates best, as
+    Dong et al. (2024) compare; models that answer with one mask have no choice.
+    """
 
     device: str = "auto"
     precision: str = "auto"
     window: str = "auto"
     image_size: int | None = None
     cache: float | str | None = None
+    first_mask: bool = False
+
+
+@runtime_checkable
+class _Choosing(Protocol):
+    """A model that answers with several masks."""
+
+    def taking_first_mask(self) -> Segmenter:
+        """Return it as it takes the first one."""
 
 
 class ModelMethod:
@@ -117,9 +131,20 @@ class ModelMethod:
                 device=choose_device(self._options.device),
                 checkpoint=self._checkpoint,
                 precision=self._options.precision,
-                image_size=self._options.image_size,
+                image_size=self._options.image_size if self.card.family == "sam2" else None,
             )
+            if self._options.first_mask and isinstance(self._model, _Choosing):
+                self._model = self._model.taking_first_mask()
         return self._model
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether it can segment a collection from one prompt."""
+        return self.card.family == "sam2"
+
+    def collect(self, volumes: Sequence[Volume], prompts: Sequence[Prompt]) -> list[CollectedMask]:
+        """Segment a collection of images from prompts on one of them."""
+        return self.open(volumes[0]).session.segment_collection(volumes, prompts)
 
     def open(self, volume: Volume) -> OpenedModel:
         """Begin with an image."""

@@ -12,6 +12,7 @@ from scipy import ndimage
 from napari_medsam2.windows import resolve_window
 
 from .methods import make_method
+from .protocols import get
 from .tasks import Task, run_task
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def worst_pictures(
     list of (Record, bytes)
         With PNG pictures of the frame where most pixels are wrong, around the object.
     """
+    # A collection is not done again for a picture of one of its images.
+    records = [record for record in records if get(record.protocol).way != "collection"]
     by_id = {case.id: case for case in cases}
     names = {make_method(name, plan.options).name: name for name in plan.methods}
     drawn = []

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROTOCOLS", "Protocol", "get", "prompted_frames"]
 
-Way = Literal["frames", "carry", "clicks"]
+Way = Literal["frames", "carry", "clicks", "collection"]
 Where = Literal["all", "first", "centre", "largest", "middle", "uniform3"]
 
 
@@ -41,8 +41,9 @@ class Protocol:
         Where it was published.
     kinds : tuple of str
         The kinds of cases that it is for.
-    way : {"frames", "carry", "clicks"}
-        Each prompted frame for itself; carried from the prompted frames; clicks on one frame.
+    way : {"frames", "carry", "clicks", "collection"}
+        Each prompted frame for itself; carried from the prompted frames; clicks on one frame; one
+        image of a data set prompted for all of its images.
     where : str
         Which frames are prompted: all with the object, the first, the centre of gravity along the
         axis, the largest, the middle of the true range, or three evenly spread ones.
@@ -86,6 +87,14 @@ PROTOCOLS = {
             _ALL,
             "clicks",
             "largest",
+        ),
+        Protocol(
+            "collection",
+            "one prompt for a set of images",
+            "Zhu et al. 2024 (Medical SAM 2)",
+            ("2d",),
+            "collection",
+            "first",
         ),
     )
 }

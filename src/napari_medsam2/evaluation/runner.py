@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from napari_medsam2.errors import InputError, MedSAM2Error
+from napari_medsam2.errors import InputError
 
 from . import protocols
+from .collections import Collection, collections_of, evaluate_collection, tolerance_of
 from .methods import ModelOptions, make_method
-from .metrics import default_tolerance, measure_object
+from .metrics import measure_object
 from .simulate import PROMPTS
 from .store import ResultStore
-from .tasks import failed, measured, run_task, tasks_of
+from .tasks import failed, measured, run_task, tasks_of, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -129,20 +130,31 @@ def run(
     if workers < 1:
         raise InputError(f"at least one worker is needed, not {workers}")
     store = ResultStore(folder, plan.facts(cases), resume=resume)
-    units = [(case, name) for case in cases for name in plan.methods]
-    left = [(case, name) for case, name in units if not store.has(case.id, name)]
+    units: list[tuple[Case | Collection, str]] = [
+        (case, name) for case in cases for name in plan.methods
+    ]
+    if any(protocols.get(name).way == "collection" for name in plan.protocols):
+        units += [
+            (collection, name)
+            for collection in collections_of(cases)
+            for name in plan.methods
+            if getattr(make_method(name, plan.options), "has_memory", False)
+        ]
+    left = [(what, name) for what, name in units if not store.has(what.id, name)]
     done = len(units) - len(left)
-    for case, name, records in _work(left, plan, workers):
-        store.put(case.id, name, records)
+    for what, name, records in _work(left, plan, workers):
+        store.put(what.id, name, records)
         done += 1
         if progress is not None:
-            progress(done, len(units), f"{case.id} by {name}")
+            progress(done, len(units), f"{what.id} by {name}")
     return store.records()
 
 
-def evaluate(case: Case, name: str, plan: Plan) -> list[Record]:
-    """Do all that a plan asks of one method on one case."""
+def evaluate(case: Case | Collection, name: str, plan: Plan) -> list[Record]:
+    """Do all that a plan asks of one method on one case, or on the images of a data set."""
     method = _method(name, plan.options)
+    if isinstance(case, Collection):
+        return evaluate_collection(case, method, plan)
     tasks = tasks_of(case, method, plan.protocols, plan.prompts, plan.seed)
     if not tasks:
         return []
@@ -151,10 +163,7 @@ def evaluate(case: Case, name: str, plan: Plan) -> list[Record]:
         opened = method.open(volume)
     except Exception as error:  # one bad file must not end the comparison
         return [failed(case, method.name, task, told(error)) for task in tasks]
-    spacing = tuple(volume.spacing)
-    tolerance = plan.tolerance
-    if tolerance is None:
-        tolerance = default_tolerance(spacing, case.unit or volume.units[-1])
+    spacing, tolerance = tuple(volume.spacing), tolerance_of(case, volume, plan)
     records = []
     for task in tasks:
         truth = labels == task.object_id
@@ -184,12 +193,6 @@ def evaluate(case: Case, name: str, plan: Plan) -> list[Record]:
     return records
 
 
-def told(error: Exception) -> str:
-    """Return an error in one line; those that should not happen with their kind."""
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, MedSAM2Error) else f"{type(error).__name__}: {text}"
-
-
 _METHODS: dict[str, Method] = {}
 
 
@@ -201,8 +204,8 @@ def _method(name: str, options: ModelOptions) -> Method:
 
 
 def _work(
-    units: Sequence[tuple[Case, str]], plan: Plan, workers: int
-) -> Iterator[tuple[Case, str, list[Record]]]:
+    units: Sequence[tuple[Case | Collection, str]], plan: Plan, workers: int
+) -> Iterator[tuple[Case | Collection, str, list[Record]]]:
     if workers == 1 or len(units) < 2:
         _METHODS.clear()
         for case, name in units:

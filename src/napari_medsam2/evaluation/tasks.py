@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_medsam2.errors import MedSAM2Error
+
 from .protocols import get, prompted_frames
 from .records import Record
 from .simulate import click_in_error, simulate
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from .dataset import Case
     from .methods import Method, Opened
 
-__all__ = ["Outcome", "Task", "failed", "measured", "run_task", "takes", "tasks_of"]
+__all__ = ["Outcome", "Task", "failed", "measured", "run_task", "takes", "tasks_of", "told"]
 
 _CLICKS = 20
 _GOALS = (0.8, 0.9)
@@ -66,7 +68,7 @@ def tasks_of(
     for object_id in case.objects:
         for name in protocols:
             protocol = get(name)
-            if case.kind not in protocol.kinds:
+            if case.kind not in protocol.kinds or protocol.way == "collection":
                 continue
             if protocol.way == "clicks":
                 if method.takes_clicks:
@@ -220,3 +222,9 @@ def _about(case: Case, method: str, task: Task) -> dict[str, Any]:
         "prompt": task.prompt,
         "seed": task.seed,
     }
+
+
+def told(error: Exception) -> str:
+    """Return an error in one line; those that should not happen with their kind."""
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, MedSAM2Error) else f"{type(error).__name__}: {text}"

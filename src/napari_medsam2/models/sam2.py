@@ -10,8 +10,9 @@ that a person prompted are remembered as they are seen: in or out.
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -130,6 +131,15 @@ class SAM2:
     def image_size(self) -> int:
         """Side of the network's input in pixels."""
         return self._network.size
+
+    def taking_first_mask(self) -> SAM2:
+        """Return the model as it takes the first of several masks, not the one it rates best.
+
+        Dong et al. (2024) found the first one to be the better choice on medical images.
+        """
+        network = copy.copy(self._network)
+        network.takes_first_mask = True
+        return replace(self, key=f"{self.key}-first", _network=network)
 
     def check(self, prompt: FramePrompt) -> None:
         """Refuse a frame where an object was told to be nowhere: negative clicks alone."""

@@ -68,6 +68,8 @@ class Network:
 
     def __init__(self, net: Any, precision: Precision, *, compiled: bool = False) -> None:
         self.net = net
+        # Whether the first of several masks is taken instead of the one rated best.
+        self.takes_first_mask = False
         self.size: int = net.image_size
         self.device: torch.device = next(net.parameters()).device
         grid = net.sam_image_embedding_size
@@ -152,6 +154,8 @@ class Network:
     ) -> Answer:
         """Decode N objects; of several masks the one with the best predicted IoU is taken.
 
+        Or the first one, see `takes_first_mask`.
+
         Parameters
         ----------
         image : torch.Tensor
@@ -179,6 +183,8 @@ class Network:
         masks, ious, token = masks.float(), ious.float(), tokens[:, 0]
         if multimask:
             best, rows = ious.argmax(dim=-1), torch.arange(count, device=self.device)
+            if self.takes_first_mask:
+                best = torch.zeros_like(best)
             masks, ious = masks[rows, best][:, None], ious[rows, best]
             if tokens.shape[1] > 1:
                 token = tokens[rows, best]
