@@ -63,6 +63,9 @@ def benchmark(
             help="Of several masks that a model offers: best (by its own rating) or first."
         ),
     ] = "best",
+    cache: Annotated[
+        Path | None, typer.Option(help="A folder that keeps embeddings, for all methods and runs.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each loads the models.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the results in the folder.")
@@ -83,7 +86,14 @@ def benchmark(
         prompts=_names(prompts, "--prompts"),
         seed=seed,
         tolerance=tolerance,
-        options=ModelOptions(device, precision, window, image_size, first_mask=_is_first(masks)),
+        options=ModelOptions(
+            device,
+            precision,
+            window,
+            image_size,
+            None if cache is None else str(cache),
+            _is_first(masks),
+        ),
     )
     cases = read_manifest(
         manifest,
