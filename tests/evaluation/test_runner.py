@@ -14,7 +14,7 @@ from napari_medsam2.evaluation import runner
 from napari_medsam2.evaluation.dataset import read_manifest
 from napari_medsam2.evaluation.methods import BASELINES, ModelOptions, make_method, random_walk
 from napari_medsam2.evaluation.runner import Plan, run
-from napari_medsam2.evaluation.tasks import Task, run_task, tasks_of
+from napari_medsam2.evaluation.tasks import Task, objects_of, run_task, tasks_of
 from napari_medsam2.prompts import BoxPrompt, PointPrompt
 from napari_medsam2.tracking.collection import CollectedMask
 from napari_medsam2.volume import Volume
@@ -257,3 +257,14 @@ def test_one_prompt_for_the_images_of_a_data_set(
         ("flat/three", "collection", 1.0),
     }
     assert run(cases, plan(protocols=("collection",)), tmp_path / "out", resume=True) == records
+
+
+def test_of_many_objects_all_methods_meet_the_same() -> None:
+    case = type("C", (), {"objects": dict.fromkeys(range(1, 200), ""), "id": "a/1"})()
+    drawn = objects_of(case, 10, seed=0)
+    assert len(set(drawn)) == 10
+    assert set(drawn) <= set(case.objects)
+    assert objects_of(case, 10, seed=0) == drawn
+    assert objects_of(case, 10, seed=1) != drawn
+    assert len(objects_of(case, None, seed=0)) == 199
+    assert objects_of(type("C", (), {"objects": {5: "", 2: ""}, "id": "a/2"})(), 10, 0) == (2, 5)

@@ -44,6 +44,12 @@ def benchmark(
     ] = None,
     datasets: Annotated[str | None, typer.Option(help="Only cases of these data sets.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many cases.")] = None,
+    objects: Annotated[
+        int,
+        typer.Option(
+            min=0, help="At most so many objects of a case, drawn at random; 0 takes all."
+        ),
+    ] = 10,
     seed: Annotated[int, typer.Option(help="Of moved boxes and random points.")] = 0,
     tolerance: Annotated[
         float | None,
@@ -86,6 +92,7 @@ def benchmark(
         prompts=_names(prompts, "--prompts"),
         seed=seed,
         tolerance=tolerance,
+        most_objects=objects or None,
         options=ModelOptions(
             device,
             precision,
@@ -143,6 +150,7 @@ def _report(records: list, cases: list, plan: Plan, output: Path) -> tuple[Path,
         "cases": f"{facts['cases']} (names SHA-256 {facts['cases_sha256'][:12]})",
         "device": choose_device(plan.options.device).reason,
         "seed": str(facts["seed"]),
+        "objects of a case": "all" if plan.most_objects is None else f"at most {plan.most_objects}",
         "surface tolerance": "2 mm, or 2 pixels where no mm is known"
         if plan.tolerance is None
         else f"{plan.tolerance:g}, in the unit of the spacing",

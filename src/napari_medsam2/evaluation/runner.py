@@ -51,6 +51,8 @@ class Plan:
         Of moved boxes and random points.
     tolerance : float, optional
         Of the surface Dice, in the unit of the spacing; see `metrics.default_tolerance`.
+    most_objects : int, optional
+        Of each case, drawn at random by the seed; None: all. A tile of tissue has hundreds.
     options : ModelOptions
 
     Raises
@@ -64,6 +66,7 @@ class Plan:
     prompts: tuple[str, ...] = DEFAULT_PROMPTS
     seed: int = 0
     tolerance: float | None = None
+    most_objects: int | None = None
     options: ModelOptions = field(default_factory=ModelOptions)
 
     def __post_init__(self) -> None:
@@ -89,6 +92,7 @@ class Plan:
             "prompts": list(self.prompts),
             "seed": self.seed,
             "tolerance": self.tolerance,
+            "most_objects": self.most_objects,
             "python": platform.python_version(),
             "packages": {name: version(name) for name in _PACKAGES},
         }
@@ -155,7 +159,7 @@ def evaluate(case: Case | Collection, name: str, plan: Plan) -> list[Record]:
     method = _method(name, plan.options)
     if isinstance(case, Collection):
         return evaluate_collection(case, method, plan)
-    tasks = tasks_of(case, method, plan.protocols, plan.prompts, plan.seed)
+    tasks = tasks_of(case, method, plan.protocols, plan.prompts, plan.seed, plan.most_objects)
     if not tasks:
         return []
     try:

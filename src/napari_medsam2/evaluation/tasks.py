@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from .dataset import Case
     from .methods import Method, Opened
 
-__all__ = ["Outcome", "Task", "failed", "measured", "run_task", "takes", "tasks_of", "told"]
+__all__ = [
+    "Outcome",
+    "Task",
+    "failed",
+    "measured",
+    "objects_of",
+    "run_task",
+    "takes",
+    "tasks_of",
+    "told",
+]
 
 _CLICKS = 20
 _GOALS = (0.8, 0.9)
@@ -56,16 +66,34 @@ class Task:
         return np.random.default_rng([self.seed, zlib.crc32(text.encode())])
 
 
+def objects_of(case: Case, most: int | None, seed: int) -> tuple[int, ...]:
+    """Return the objects of a case that are scored: all, or so many drawn at random.
+
+    The draw depends on the name of the case and the seed alone, so that all methods meet the same
+    objects.
+    """
+    ids = tuple(sorted(case.objects))
+    if most is None or len(ids) <= most:
+        return ids
+    rng = np.random.default_rng([seed, zlib.crc32(case.id.encode())])
+    return tuple(sorted(int(i) for i in rng.choice(ids, size=most, replace=False)))
+
+
 def tasks_of(
-    case: Case, method: Method, protocols: Sequence[str], prompts: Sequence[str], seed: int
+    case: Case,
+    method: Method,
+    protocols: Sequence[str],
+    prompts: Sequence[str],
+    seed: int,
+    most: int | None = None,
 ) -> list[Task]:
-    """Return what can be asked of a method on a case.
+    """Return what can be asked of a method on a case, for at most so many objects of it.
 
     Left out are kinds of prompts that the method does not take, and protocols for other kinds of
     cases. Clicks begin with a box for methods that take no points alone.
     """
     found = []
-    for object_id in case.objects:
+    for object_id in objects_of(case, most, seed):
         for name in protocols:
             protocol = get(name)
             if case.kind not in protocol.kinds or protocol.way == "collection":
