@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel
@@ -291,3 +292,28 @@ def test_a_whole_volume_with_a_sam_2_checkpoint(tmp_path: Path) -> None:
     found = np.asarray(nibabel.load(out).dataobj).transpose(2, 1, 0)
     np.testing.assert_array_equal(found, session.labels)
     assert all((found[frame] == 3).any() for frame in range(5))
+
+
+def test_a_killed_benchmark_goes_on(tmp_path: Path) -> None:
+    """Killed without a chance to clean up, it loses the case that it was at and no other."""
+    from tests.evaluation.common import write_cases
+
+    names = tuple(f"case{n}" for n in range(6))
+    manifest, out = write_cases(tmp_path, names), tmp_path / "out"
+    asked = ("benchmark", manifest, "--output", out, "--models", "random-walker")
+    words = [program(), *(str(a) for a in asked)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while len(list(out.glob("parts/*.json"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+    done = {p.name: p.stat().st_mtime_ns for p in out.glob("parts/*.json")}
+    assert 2 <= len(done) < 6
+    result = run(*asked, "--resume")
+    assert result.returncode == 0, result.stderr
+    after = {p.name: p.stat().st_mtime_ns for p in out.glob("parts/*.json")}
+    assert len(after) == 6
+    assert {name: after[name] for name in done} == done
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert {row["case"] for row in rows} == {f"squares/{name}" for name in names}
+    assert all(row["status"] == "ok" for row in rows)

@@ -268,3 +268,12 @@ def test_of_many_objects_all_methods_meet_the_same() -> None:
     assert objects_of(case, 10, seed=1) != drawn
     assert len(objects_of(case, None, seed=0)) == 199
     assert objects_of(type("C", (), {"objects": {5: "", 2: ""}, "id": "a/2"})(), 10, 0) == (2, 5)
+
+
+def test_other_images_are_other_results(tmp_path: Path) -> None:
+    cases = read_manifest(write_cases(tmp_path))
+    run(cases[:1], plan(), tmp_path / "out")
+    image = np.load(tmp_path / "one_image.npy")
+    np.save(tmp_path / "one_image.npy", image + 1)
+    with pytest.raises(InputError, match="made with cases_sha256"):
+        run(cases[:1], plan(), tmp_path / "out", resume=True)

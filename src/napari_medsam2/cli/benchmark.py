@@ -147,7 +147,7 @@ def _report(records: list, cases: list, plan: Plan, output: Path) -> tuple[Path,
     facts = plan.facts(cases)
     told = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "cases": f"{facts['cases']} (names SHA-256 {facts['cases_sha256'][:12]})",
+        "cases": f"{facts['cases']} (SHA-256 {facts['cases_sha256'][:12]})",
         "device": choose_device(plan.options.device).reason,
         "seed": str(facts["seed"]),
         "objects of a case": "all" if plan.most_objects is None else f"at most {plan.most_objects}",

