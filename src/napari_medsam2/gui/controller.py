@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from napari_medsam2.session import Session
 
 from . import files, notify
 from .bench import Bench
+from .comparison import Comparer
 from .lookahead import Lookahead
 from .model_files import ModelFiles
 from .objects import ObjectInfo, free_id, list_objects
@@ -21,15 +23,17 @@ from .requests import Requests
 from .tools import Tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from napari.components import ViewerModel
+    from napari.layers import Labels
 
     from napari_medsam2.models import ModelCard
     from napari_medsam2.session import Run
     from napari_medsam2.tracking.tracker import Direction
 
+    from .comparison import Comparison
     from .runner import Kind, Outcome
     from .worker import Job
 
@@ -61,6 +65,8 @@ class Controller(Requests):
         The models and their downloads.
     lookahead : Lookahead
         Frames embedded in advance.
+    comparer : Comparer
+        Compares the result with a true segmentation.
     segment_while_drawing : bool
         Whether a slice is segmented as soon as a prompt is drawn on it.
     last_error : MedSAM2Error or None
@@ -76,6 +82,7 @@ class Controller(Requests):
         self.tools = Tools(self.bench)
         self.model_files = ModelFiles()
         self.lookahead = Lookahead()
+        self.comparer = Comparer(self.bench)
         self._edited_at = 0.0
         self._warming: Job | None = None
         self._runner.applied.connect(self._on_applied)
@@ -86,6 +93,9 @@ class Controller(Requests):
         self.bench.changed.connect(self._on_bench)
         self.bench.edited.connect(self._on_edited)
         self.bench.begun.connect(self._on_begun)
+        self.comparer.ended.connect(self._on_compared)
+        self.comparer.stopped.connect(self._on_truth_gone)
+        relay(self.comparer.changed, self.changed)
         relay(self.tools.changed, self.changed)
         for event in (viewer.dims.events.order, viewer.dims.events.ndisplay):
             event.connect(self._on_view)
@@ -173,6 +183,7 @@ class Controller(Requests):
             session = self._session_in_line()
             if object_id in session.prompts or object_id in session.scores:
                 self._change(lambda s: s.remove_object(object_id))
+                self.comparer.note_change()
             left = [o.id for o in self.objects if o.id != object_id]
             if object_id == self.tools.object_id:
                 self.tools.select(left[-1] if left else 1)
@@ -233,6 +244,39 @@ class Controller(Requests):
         """Bring back the step that was undone last."""
         return self._when_idle(lambda: self._travel("redo"), stop=True)
 
+    # The truth
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The comparison of the image in use that ended last, None if there is none."""
+        return self.comparer.comparison
+
+    def compare(self, layer: Labels, partners: Mapping[int, int] | None = None) -> bool:
+        """Compare the result with a labels layer that holds the truth, in a thread.
+
+        Parameters
+        ----------
+        layer : Labels
+        partners : mapping of int to int, optional
+            True value of some objects. By default it is the object's own id, or the value with
+            the largest overlap if the truth lacks that.
+
+        Returns
+        -------
+        bool
+            False if it could not begin; `last_error` and a notification say why.
+        """
+        if self._is_closed:
+            return False
+
+        def begin() -> None:
+            self.bench.require_desk()
+            self.comparer.start(self.session, layer, partners)
+            self.message.emit(f"Comparing with {layer.name}…")
+            self.woken.emit()
+
+        return self._guarded(begin)
+
     # Files
 
     def save_labels(self, path: str | Path) -> bool:
@@ -259,7 +303,8 @@ class Controller(Requests):
     def is_awake(self) -> bool:
         """Whether `poll` has anything to do, now or soon."""
         desk = self.bench.desk
-        if self._runner.is_busy or self.model_files.is_busy or self._warming is not None:
+        others = (self._runner, self.model_files, self.comparer)
+        if any(other.is_busy for other in others) or self._warming is not None:
             return True
         return desk is not None and (
             (desk.is_edited and not desk.prompts.is_drawing) or desk.results.is_stale
@@ -280,6 +325,7 @@ class Controller(Requests):
         """
         self._runner.poll(wait)
         self.model_files.poll()
+        self.comparer.poll()
         if self._warming is not None and self._warming.receive() is not None:
             self._warming = None
             self.warmed_up.emit()
@@ -324,6 +370,7 @@ class Controller(Requests):
             self._runner.close()
             self.model_files.close()
             self.lookahead.close()
+            self.comparer.close()
             for event in (self.viewer.dims.events.order, self.viewer.dims.events.ndisplay):
                 event.disconnect(self._on_view)
             self.bench.close()
@@ -401,7 +448,10 @@ class Controller(Requests):
     def _travel(self, way: str) -> None:
         session = self._session_in_line()
         text = session.undo_text if way == "undo" else session.redo_text
+        n_runs = len(session.runs)
         moved = session.undo() if way == "undo" else session.redo()
+        if len(session.runs) != n_runs:  # else it was a step of prompts and names alone
+            self.comparer.note_change()
         self._show_all()
         done = "Undone" if way == "undo" else "Redone"
         self.message.emit(f"{done}: {text}" if moved else f"Nothing to {way}")
@@ -445,6 +495,17 @@ class Controller(Requests):
             desk.results.refresh(now=True)
         self._conclude(outcome, str(outcome))
 
+    def _on_compared(self, error: MedSAM2Error | None) -> None:
+        if error is not None:
+            self._fail(error)
+        elif self.comparison is not None:
+            mean = self.comparison.mean_dice
+            said = "no object has a partner there" if math.isnan(mean) else f"mean Dice {mean:.3f}"
+            self.message.emit(f"Compared with {self.comparison.truth}: {said}")
+
+    def _on_truth_gone(self, name: str) -> None:
+        self.message.emit(f"The comparison was stopped: {name} is gone")
+
     def _on_saved(self, outcome: Outcome) -> None:
         self._conclude(outcome, f"Saved {outcome.value}")
 
@@ -458,6 +519,7 @@ class Controller(Requests):
     def _on_applied(self, frames: frozenset[int]) -> None:
         if self.bench.desk is not None:
             self.bench.desk.touch(frames)
+            self.comparer.note_change()
             self.changed.emit()
 
     def _on_bench(self) -> None:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QApplication, QFrame, QLabel, QScrollArea, QVBoxLayou
 
 from napari_medsam2.session import Session
 
+from .compare_panel import ComparePanel
 from .controller import Controller
 from .image_panel import ImagePanel
 from .keys import Keys
@@ -65,9 +66,10 @@ class MedSAM2Widget(QWidget):
         self.objects = ObjectsPanel(self.controller)
         self.segment = SegmentPanel(self.controller)
         self.save = SavePanel(self.controller)
+        self.compare = ComparePanel(self.controller)
         self.message = _line("What happened last")
         self.engine = _line("Model, device and intensity window in use")
-        self.panels = (self.image, self.models, self.objects, self.segment, self.save)
+        self.panels = (self.image, self.models, self.objects, self.segment, self.save, self.compare)
         self._lay_out()
         self._keys = Keys(viewer, self.controller)
         self._is_open = True
@@ -160,6 +162,7 @@ class MedSAM2Widget(QWidget):
         controller.state_changed.connect(self._look_soon)
         controller.bench.changed.connect(self._look_soon)
         self._watched.append((dims.current_step, self._look_soon))
+        self._watched.append((dims.current_step, self._follow_frame))
         for event, slot in self._watched:
             event.connect(slot)
         # Not the method itself: Qt drops slots of what is being destroyed before it calls them.
@@ -186,6 +189,10 @@ class MedSAM2Widget(QWidget):
     def _follow_mode(self, layer: Any) -> None:
         """Let the tool buttons follow napari's own."""
         layer.events.mode.connect(self._show_soon)
+
+    def _follow_frame(self, *_: Any) -> None:
+        if self._is_open:
+            self.compare.follow()
 
     def _show_soon(self, *_: Any) -> None:
         if self._is_open and not self._refresh_later.isActive():
