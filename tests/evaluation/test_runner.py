@@ -277,3 +277,28 @@ def test_other_images_are_other_results(tmp_path: Path) -> None:
     np.save(tmp_path / "one_image.npy", image + 1)
     with pytest.raises(InputError, match="made with cases_sha256"):
         run(cases[:1], plan(), tmp_path / "out", resume=True)
+
+
+def test_the_same_question_is_asked_once() -> None:
+    truth = moving_square(6)[1] > 0
+
+    class Carried:
+        def __init__(self) -> None:
+            self.asked: list = []
+
+        def carry(self, prompts: list, direction: str) -> np.ndarray:
+            self.asked.append((prompts, direction))
+            return truth
+
+    opened, done = Carried(), {}
+    method = make_method("litemedsam", ModelOptions())
+    # All slices are equally large, so the first is the largest; the middle is another one.
+    for protocol in ("largest", "largest", "middle", "first"):
+        for prompt in ("box", "box+3px"):
+            task = Task(3, protocol, prompt)
+            run_task(task, opened, method, "c", truth, range(6), done)
+    assert [(p[0].frame, direction) for p, direction in opened.asked] == [
+        *[(0, "both"), (0, "both"), (0, "both")],
+        *[(2, "both"), (2, "both")],
+        *[(0, "forward"), (0, "forward")],
+    ]

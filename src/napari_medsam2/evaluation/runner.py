@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .dataset import Case
     from .methods import Method
     from .records import Record
+    from .tasks import Outcome
 
 __all__ = ["DEFAULT_PROMPTS", "Plan", "run"]
 
@@ -174,6 +175,7 @@ def evaluate(case: Case | Collection, name: str, plan: Plan) -> list[Record]:
         return [failed(case, method.name, task, told(error)) for task in tasks]
     spacing, tolerance = tuple(volume.spacing), tolerance_of(case, volume, plan)
     records = []
+    done: dict[Any, Outcome] = {}
     for task in tasks:
         truth = labels == task.object_id
         labelled = case.labelled(task.object_id, len(labels))
@@ -181,7 +183,7 @@ def evaluate(case: Case | Collection, name: str, plan: Plan) -> list[Record]:
         if not shown:
             continue  # nothing to prompt, and nothing to find
         try:
-            outcome = run_task(task, opened, method, case.id, truth, labelled)
+            outcome = run_task(task, opened, method, case.id, truth, labelled, done)
             measures = measure_object(
                 outcome.found,
                 truth,
