@@ -304,14 +304,14 @@ def test_a_killed_benchmark_goes_on(tmp_path: Path) -> None:
     words = [program(), *(str(a) for a in asked)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
-        while len(list(out.glob("parts/*.json"))) < 2 and time.monotonic() < deadline:
+        while len(list(out.glob("parts/[!.]*.json"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.kill()
-    done = {p.name: p.stat().st_mtime_ns for p in out.glob("parts/*.json")}
+    done = {p.name: p.stat().st_mtime_ns for p in out.glob("parts/[!.]*.json")}
     assert 2 <= len(done) < 6
     result = run(*asked, "--resume")
     assert result.returncode == 0, result.stderr
-    after = {p.name: p.stat().st_mtime_ns for p in out.glob("parts/*.json")}
+    after = {p.name: p.stat().st_mtime_ns for p in out.glob("parts/[!.]*.json")}
     assert len(after) == 6
     assert {name: after[name] for name in done} == done
     rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))

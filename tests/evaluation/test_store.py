@@ -36,6 +36,13 @@ def test_what_was_put_is_found_by_a_later_run(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"out"}
 
 
+def test_what_a_killed_run_was_writing_is_no_result(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path, FACTS, resume=False)
+    store.put("a", "m", [record()])
+    (tmp_path / "parts" / ".half-written.json").write_text('{"case": ')
+    assert len(store.records()) == 1
+
+
 def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
     store = ResultStore(tmp_path, FACTS, resume=True)
     for case, method in (("z", "m"), ("b", "n"), ("b", "m")):

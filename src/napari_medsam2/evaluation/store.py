@@ -72,7 +72,8 @@ class ResultStore:
             For a file that was altered.
         """
         found = []
-        for path in sorted(self._parts.glob("*.json")):
+        # A name with a dot is what a killed run was writing.
+        for path in sorted(self._parts.glob("[!.]*.json")):
             try:
                 plain = json.loads(path.read_text(encoding="utf-8"))
                 found += [Record.from_json(record) for record in plain["records"]]
