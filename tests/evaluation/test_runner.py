@@ -302,3 +302,11 @@ def test_the_same_question_is_asked_once() -> None:
         *[(2, "both"), (2, "both")],
         *[(0, "forward"), (0, "forward")],
     ]
+
+
+def test_results_of_baselines_depend_on_the_model_inside_them() -> None:
+    """Otherwise a run at another precision would be gone on with, and mixed in."""
+    low, full = ModelOptions(precision="bf16"), ModelOptions(precision="fp32")
+    for name in ("litemedsam", "box-chain", "copy"):
+        assert make_method(name, low).key != make_method(name, full).key
+    assert make_method("litemedsam", full) is make_method("litemedsam", full)

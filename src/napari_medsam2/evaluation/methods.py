@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -202,8 +203,13 @@ class FrameWise:
 
     def __init__(self, name: str, options: ModelOptions) -> None:
         self.name = name
-        self.key = f"{name} {options.window}"
         self._inner = ModelMethod("litemedsam", options) if name == "box-chain" else None
+        self._window = options.window
+
+    @property
+    def key(self) -> str:
+        """What its results depend on: those of the model that it chains, or the window."""
+        return f"{self.name} {self._inner.key if self._inner else self._window}"
 
     def open(self, volume: Volume) -> OpenedFrameWise:
         """Begin with an image."""
@@ -254,8 +260,12 @@ class Copy:
     takes_clicks = False
 
     def __init__(self, options: ModelOptions) -> None:
-        self.key = f"copy {options.window}"
         self._inner = ModelMethod("litemedsam", options)
+
+    @property
+    def key(self) -> str:
+        """What its results depend on: the model that segments its boxes."""
+        return f"copy {self._inner.key}"
 
     def open(self, volume: Volume) -> OpenedCopy:
         """Begin with an image."""
@@ -289,8 +299,9 @@ class OpenedCopy:
 BASELINES = ("box-chain", "copy", "random-walker")
 
 
+@cache
 def make_method(name: str, options: ModelOptions) -> Method:
-    """Make a method by name.
+    """Make a method by name; the same one for the same options, so that its model is loaded once.
 
     Parameters
     ----------

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .dataset import Case
-    from .methods import Method
     from .records import Record
     from .tasks import Outcome
 
@@ -162,7 +161,7 @@ def run(
 
 def evaluate(case: Case | Collection, name: str, plan: Plan) -> list[Record]:
     """Do all that a plan asks of one method on one case, or on the images of a data set."""
-    method = _method(name, plan.options)
+    method = make_method(name, plan.options)
     if isinstance(case, Collection):
         return evaluate_collection(case, method, plan)
     tasks = tasks_of(case, method, plan.protocols, plan.prompts, plan.seed, plan.most_objects)
@@ -204,21 +203,10 @@ def evaluate(case: Case | Collection, name: str, plan: Plan) -> list[Record]:
     return records
 
 
-_METHODS: dict[str, Method] = {}
-
-
-def _method(name: str, options: ModelOptions) -> Method:
-    """Return a method that is loaded once in a process."""
-    if name not in _METHODS:
-        _METHODS[name] = make_method(name, options)
-    return _METHODS[name]
-
-
 def _work(
     units: Sequence[tuple[Case | Collection, str]], plan: Plan, workers: int
 ) -> Iterator[tuple[Case | Collection, str, list[Record]]]:
     if workers == 1 or len(units) < 2:
-        _METHODS.clear()
         for case, name in units:
             yield case, name, evaluate(case, name, plan)
         return
