@@ -63,8 +63,8 @@ def build(
     image_size : int, optional
         Side of the network's input, for models that can change it.
     compiled : bool
-        Whether torch compiles the image encoder, at the first frame: that takes half a minute or more
-        and a compiler, and makes CPUs slower (docs/performance.md); it is meant for GPUs.
+        Whether torch compiles the image encoder, at the first frame: that takes half a minute or
+        more and a compiler, and makes CPUs slower (docs/performance.md); it is meant for GPUs.
 
     Raises
     ------
