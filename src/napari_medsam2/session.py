@@ -46,8 +46,8 @@ class Session(PromptEditor):
     ----------
     image : Volume or array-like
         (z or t, y, x), (y, x), with or without a last colour axis, or more axes with `at`.
-    model : str
-        A name of the catalogue, see `models.list`.
+    model : str or path
+        A name of the catalogue, see `models.list`, or a path as `models.get` takes it.
     axis : int or str
         The axis to propagate along, by index among the label axes or by letter.
     spacing : sequence of float, optional
@@ -81,14 +81,14 @@ class Session(PromptEditor):
     ------
     InputError
         For an image, axis, spacing or option that cannot be used.
-    ModelError
-        For an unknown model.
+    ModelError, ReadError
+        For a model that is unknown or whose card cannot be read.
     """
 
     def __init__(
         self,
         image: Volume | ArrayLike,
-        model: str = "litemedsam",
+        model: str | Path = "litemedsam",
         axis: int | str = 0,
         spacing: Sequence[float] | None = None,
         window: WindowChoice = "auto",
@@ -408,8 +408,8 @@ class Session(PromptEditor):
 
         Raises
         ------
-        ReadError
-            If the file is no session, or its image or labels are missing or not the same.
+        ReadError, ModelError
+            If the file is no session, or its image, labels or model are missing or not the same.
         """
         from .io.sessions import read_session
 

@@ -42,6 +42,18 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert "with seed = 0, not 3" in said
 
 
+def test_a_further_model_joins_the_report(tmp_path: Path) -> None:
+    manifest, out = write_cases(tmp_path), tmp_path / "out"
+    asked = ("benchmark", manifest, "--output", out, *ASKED)
+    assert call(*asked, "--models", "random-walker").exit_code == 0
+    assert call(*asked, "--models", "copy", "--resume").exit_code == 0
+    rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
+    assert {r["method"] for r in rows} == {"random-walker", "copy"}
+    page = (out / "report.html").read_text()
+    assert "random-walker: random-walker auto\ncopy: copy litemedsam-" in page
+    assert "Methods on the same objects" in page
+
+
 def test_what_cannot_be_done_is_said_first(tmp_path: Path) -> None:
     manifest, out = write_cases(tmp_path), tmp_path / "out"
     asked = ("benchmark", manifest, "--output", out)

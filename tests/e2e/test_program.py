@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 import tifffile
+from tests.own_models import few_bytes
 
 import napari_medsam2 as nm
 from napari_medsam2.io import PromptDocument, write_prompts
@@ -222,23 +223,36 @@ def test_view_without_qt_says_what_to_install(nifti: Path):
 
 def test_view_opens_the_image_with_the_widget(nifti: Path, qapp: object):
     """A window of its own, closed by a timer once napari runs."""
+    shown = "[layer.name for layer in viewer.layers], list(viewer.window.dock_widgets)"
+    assert "['image'] ['MedSAM2 (napari-medsam2)']" in _viewed([str(nifti)], shown)
+
+
+def test_view_with_a_model_of_ones_own(nifti: Path, tmp_path: Path, qapp: object):
+    few_bytes(tmp_path / "livers")
+    words = [str(nifti), "--model", str(tmp_path / "livers")]
+    widget = "viewer.window.dock_widgets['MedSAM2 (napari-medsam2)']"
+    assert str(tmp_path / "livers") in _viewed(words, f"{widget}.controller.bench.settings.model")
+
+
+def _viewed(words: list[str], shown: str) -> str:
+    """Return what `view` prints of its viewer before its window is closed."""
     code = (
         "import sys, napari\n"
         "from qtpy.QtCore import QTimer\n"
         "from napari_medsam2.cli import main\n"
         "def look():\n"
         "    viewer = napari.current_viewer()\n"
-        "    print([layer.name for layer in viewer.layers], list(viewer.window.dock_widgets))\n"
+        f"    print({shown})\n"
         "    viewer.close()\n"
         "run = napari.run\n"
         "napari.run = lambda: (QTimer.singleShot(0, look), run())\n"
-        f"sys.argv = ['napari-medsam2', 'view', {str(nifti)!r}]\n"
+        f"sys.argv = ['napari-medsam2', 'view', *{words!r}]\n"
         "main()\n"
     )
-    words = [sys.executable, "-c", code]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "['image'] ['MedSAM2 (napari-medsam2)']" in done.stdout
+    return done.stdout
 
 
 @pytest.mark.slow

@@ -228,6 +228,33 @@ def test_comparisons_say_why_they_have_no_p(tmp_path: Path):
     assert row[5:] == ["– (only 4 pairs differ; 6 are needed)", "–"]
 
 
+def test_the_lowest_are_those_of_the_reference(tmp_path: Path):
+    records = make()
+    pictures = [(r, png()) for r in records if r.method == "copy" and r.status == "ok"][:2]
+    _, markdown, html = write_report(records, FACTS, tmp_path, pictures, reference="copy")
+    (table,) = (t for t in Page(html.read_text("utf-8")).tables if t[0][-1] == "Dice")
+    lowest = min(r.dice for r in records if r.method == "copy" and r.status == "ok")
+    assert [row[0] for row in table[1:]] == ["copy"] * 5
+    assert table[1][-1] == f"{lowest:.3f}"
+    assert "Green: the truth" in html.read_text("utf-8")
+    captions = [line for line in markdown.read_text("utf-8").splitlines() if line.startswith("## ")]
+    assert captions == [
+        "## Table 1. All data sets",
+        "## Table 2. CT",
+        "## Table 3. MR",
+        "## Table 4. Methods on the same objects",
+        "## Table 5. Clicks needed",
+        "## Table 6. Objects with the lowest Dice by copy",
+        "## Table 7. Failed runs: 1 of 28",
+    ]
+
+
+def test_a_fact_may_have_several_lines(tmp_path: Path):
+    _, markdown, html = write_report(make(), {"Methods": "a: 1\nb: 2"}, tmp_path)
+    assert "<dd>a: 1\nb: 2</dd>" in html.read_text("utf-8")
+    assert "- Methods: a: 1; b: 2\n" in markdown.read_text("utf-8")
+
+
 def test_nothing_to_report_is_an_input_error(tmp_path: Path):
     with pytest.raises(InputError, match="no records"):
         write_report([], FACTS, tmp_path)

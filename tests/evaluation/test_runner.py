@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from tests.evaluation.common import facts, moving_square, write_cases
 
-from napari_medsam2.errors import InputError, ModelError
+from napari_medsam2.errors import InputError, MedSAM2Error, ModelError
 from napari_medsam2.evaluation import runner
 from napari_medsam2.evaluation.dataset import read_manifest
 from napari_medsam2.evaluation.methods import BASELINES, ModelOptions, make_method, random_walk
@@ -78,6 +81,32 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert facts(full)["seed"] == 0
 
 
+def test_a_further_method_costs_that_method_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases, out = read_manifest(write_cases(tmp_path)), tmp_path / "out"
+    first = run(cases, plan(), out)
+    asked = []
+    evaluate = runner.evaluate
+    monkeypatch.setattr(
+        runner, "evaluate", lambda case, name, p: asked.append(name) or evaluate(case, name, p)
+    )
+    both = run(cases, plan(methods=("copy",)), out, resume=True)
+    assert asked == ["copy", "copy"]
+    assert [r for r in both if r.method == "random-walker"] == first
+    assert {r.method for r in both} == {"random-walker", "copy"}
+    assert list(facts(out)["methods"]) == ["random-walker", "copy"]
+
+
+def test_weights_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "best.pt").write_bytes(b"")
+    old, new = (f"sam2.1_hiera_tiny={tmp_path / folder / 'best.pt'}" for folder in ("old", "new"))
+    with pytest.raises(InputError, match=r"two methods are called 'sam2.1_hiera_tiny \(best.pt\)'"):
+        plan(methods=(old, new))
+
+
 def interrupt(done: int, total: int, last: str) -> None:
     raise KeyboardInterrupt
 
@@ -105,6 +134,13 @@ def test_a_case_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     assert "\n" not in bad.error
     assert math.isnan(bad.dice)
     assert records["squares/two", "frames", "box"].status == "ok"
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
+    case, *_ = read_manifest(write_cases(tmp_path))
+    deadly = [replace(case, id=f"squares/{i}", loader=partial(os._exit, 9)) for i in range(2)]
+    with pytest.raises(MedSAM2Error, match="--resume and fewer --workers"):
+        run(deadly, plan(), tmp_path / "out", workers=2)
 
 
 def test_a_model_takes_the_prompts_that_it_knows() -> None:

@@ -185,6 +185,14 @@ def test_the_worst_are_the_lowest_and_each_object_comes_once():
     assert [(r.case, r.dice) for r in worst(rows, 2)] == [("c1", 0.05), ("c2", 0.5)]
 
 
+def test_of_equals_the_worst_are_of_different_data_sets() -> None:
+    rows = [
+        record(dice, case=f"{dataset}/{i}", dataset=dataset)
+        for dataset, i, dice in (("d", 0, 0.0), ("d", 1, 0.0), ("e", 0, 0.2), ("f", 0, 0.0))
+    ]
+    assert [r.case for r in worst(rows, 4)] == ["d/0", "f/0", "d/1", "e/0"]
+
+
 def test_a_run_that_ended_early_keeps_its_last_dice():
     rows = [record(case="a", click_dice=(0.2, 0.9)), record(click_dice=(0.4, 0.5, 0.6))]
     found = over_clicks([*rows, failed(case="x")])

@@ -19,8 +19,8 @@ from tests.gui.hands import click
 
 from napari_medsam2 import Volume
 from napari_medsam2.errors import InputError
-from napari_medsam2.evaluation.metrics import dice, frames_beyond, measure_object
-from napari_medsam2.gui import comparison as module
+from napari_medsam2.evaluation.metrics import dice, frames_beyond, measure_object, nsd
+from napari_medsam2.gui import scoring as module
 from napari_medsam2.gui.controller import Controller
 from napari_medsam2.gui.layers import METADATA_KEY
 from napari_medsam2.gui.strip import ScoreStrip, StripRow, ramp
@@ -59,13 +59,13 @@ def compared(controller: Controller, layer: Labels, **options: Any) -> module.Co
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch):
     """Comparisons that wait in their thread until the test lets them go on."""
-    gate, real = threading.Event(), module._overlaps
+    gate, real = threading.Event(), module.overlaps
 
     def wait_and_count(*arrays: Any) -> Any:
         gate.wait(30)
         return real(*arrays)
 
-    monkeypatch.setattr(module, "_overlaps", wait_and_count)
+    monkeypatch.setattr(module, "overlaps", wait_and_count)
     yield gate
     gate.set()
 
@@ -83,6 +83,9 @@ class TestNumbers:
         assert score.beyond == expected["frames_beyond"] == 1
         assert score.frame_dice == tuple(v for _, v in expected["frame_dice"])
         assert score.frame_dice[0] == score.frame_dice[4] == 0
+        assert score.frame_nsd[0] == score.frame_nsd[4] == 0
+        assert score.frame_nsd[2] == nsd(found[2], truth[2] == 1, (1, 1), 2.0)
+        assert 0 < score.frame_nsd[2] < 1
         assert (comparison.tolerance, comparison.unit) == (2.0, "px")
         assert comparison.missed == ()
         assert comparison.mean_dice == score.dice
@@ -94,6 +97,7 @@ class TestNumbers:
         truth[4] = 0
         (score,) = compared(controller, viewer_model.add_labels(truth)).objects
         assert math.isnan(score.frame_dice[4])
+        assert math.isnan(score.frame_nsd[4])
         assert not any(math.isnan(v) for v in score.frame_dice[:4])
 
     def test_in_millimetres_with_the_spacing_of_the_volume(self, stack, model):
@@ -295,7 +299,7 @@ class TestState:
         def fail(*_: Any) -> None:
             raise MemoryError("9 GB")
 
-        monkeypatch.setattr(module, "_overlaps", fail)
+        monkeypatch.setattr(module, "overlaps", fail)
         assert controller.compare(viewer_model.add_labels(shifted()))
         assert controller.wait(10)
         assert "out of memory (9 GB)" in str(controller.last_error)
@@ -399,7 +403,7 @@ class TestPanel:
         score = widget.controller.comparison.objects[0]
         row = [panel.table.item(0, c).text() for c in range(6)]
         assert panel.minimumSizeHint().width() <= 286
-        assert row == ["1", "disc", "true 1", f"{score.dice:.3f}", f"{score.nsd:.3f}", "1"]
+        assert row == ["1", "disc", "1", f"{score.dice:.3f}", f"{score.nsd:.3f}", "1"]
         assert panel.note.text() == (
             "True 6: not compared with any object\nWith truth; NSD at two pixels"
         )
@@ -439,6 +443,18 @@ class TestPanel:
         QApplication.sendEvent(strip, event)
         value = widget.controller.comparison.objects[0].frame_dice[3]
         assert QToolTip.text() == f"frame 3: Dice {value:.2f}\n1 disc"
+
+    def test_the_strip_shows_either_measure(self, widget, panel, qtbot):
+        self.compare(panel, widget, qtbot)
+        (score,) = widget.controller.comparison.objects
+        assert panel.strip.rows[0].values == score.frame_dice
+        panel.measure.setFocus()
+        QTest.keyClick(panel.measure, Qt.Key.Key_Down)
+        assert panel.measure.currentText() == "NSD"
+        assert panel.strip.rows[0].values == score.frame_nsd != score.frame_dice
+        strip = panel.strip
+        told = strip.told(strip.x_of(2), strip.y_of(0))
+        assert told == f"frame 2: NSD {score.frame_nsd[2]:.2f}\n1 disc"
 
     def test_layers_that_come_and_go(self, viewer, widget, panel, qtbot):
         second = viewer.add_labels(shifted(), name="second")

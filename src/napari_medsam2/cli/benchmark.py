@@ -74,17 +74,21 @@ def benchmark(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes; each loads the models.")] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the results in the folder.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the results in the folder, or add models to them."
+        ),
     ] = False,
 ) -> None:
     """Compare models and baselines on data with truth, and write a report.
 
-    Each case is kept when it is done, so an interrupted run can be resumed.
+    Each case is kept when it is done, so an interrupted run can be resumed, and a further model
+    can join a comparison.
     """
     from napari_medsam2.evaluation.dataset import read_manifest
     from napari_medsam2.evaluation.methods import ModelOptions
     from napari_medsam2.evaluation.protocols import PROTOCOLS
-    from napari_medsam2.evaluation.runner import Plan, run
+    from napari_medsam2.evaluation.runner import Plan, run, units_of
 
     plan = Plan(
         methods=_names(models, "--models"),
@@ -108,8 +112,7 @@ def benchmark(
         datasets=None if datasets is None else _names(datasets, "--datasets"),
         limit=limit,
     )
-    units = len(cases) * len(plan.methods)
-    with progress("evaluating", units) as show:
+    with progress("evaluating", len(units_of(cases, plan))) as show:
         records = run(
             cases,
             plan,
@@ -138,26 +141,37 @@ def _names(text: str, option: str) -> tuple[str, ...]:
 def _report(records: list, cases: list, plan: Plan, output: Path) -> tuple[Path, ...]:  # type: ignore[type-arg]
     from datetime import UTC, datetime
 
+    from napari_medsam2.evaluation.collections import PROTOCOL as COLLECTION
     from napari_medsam2.evaluation.methods import make_method
     from napari_medsam2.evaluation.pictures import worst_pictures
     from napari_medsam2.evaluation.report import write_report
     from napari_medsam2.evaluation.statistics import worst
+    from napari_medsam2.evaluation.store import ResultStore
     from napari_medsam2.models.device import choose_device
 
-    facts = plan.facts(cases)
+    # What is in the folder may be of more methods than this run is.
+    store = ResultStore(output, plan.facts(cases), resume=True)
+    facts = store.facts
+    weights = []
+    for name, key in facts["methods"].items():
+        done = store.count((case.id for case in cases), name)
+        share = "" if done == len(cases) else f" (only {done} of {len(cases)} cases are done)"
+        weights.append(f"{name}: {key}{share}")
     told = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "cases": f"{facts['cases']} (SHA-256 {facts['cases_sha256'][:12]})",
-        "device": choose_device(plan.options.device).reason,
-        "seed": str(facts["seed"]),
-        "objects of a case": "all" if plan.most_objects is None else f"at most {plan.most_objects}",
-        "surface tolerance": "2 mm, or 2 pixels where no mm is known"
+        "Date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "Cases": f"{facts['cases']} (SHA-256 {facts['cases_sha256'][:12]})",
+        "Device": choose_device(plan.options.device).reason,
+        "Seed": str(facts["seed"]),
+        "Objects of a case": "all" if plan.most_objects is None else f"at most {plan.most_objects}",
+        "Surface tolerance": "2 mm, or 2 pixels where no mm is known"
         if plan.tolerance is None
         else f"{plan.tolerance:g}, in the unit of the spacing",
-        "weights": "; ".join(f"{name}: {key}" for name, key in facts["methods"].items()),
-        "versions": ", ".join(f"{name} {number}" for name, number in facts["packages"].items()),
+        "Methods": "\n".join(weights),
+        "Versions": ", ".join(f"{name} {number}" for name, number in facts["packages"].items()),
     }
-    pictures = worst_pictures(worst(records), cases, plan)
     # Against the first one named: all pairs of many methods would be a long table.
     reference = make_method(plan.methods[0], plan.options).name
+    # A collection is not done again for a picture of one of its images.
+    drawable = [r for r in records if r.method == reference and r.protocol != COLLECTION]
+    pictures = worst_pictures(worst(drawable), cases, plan)
     return write_report(records, told, output, pictures, reference=reference, overwrite=True)

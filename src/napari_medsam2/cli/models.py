@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import date, time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,9 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List the models, download, find and verify their weights.")
+app = typer.Typer(help="List the models, download, find and verify their weights; add your own.")
 
-_Name = Annotated[str, typer.Argument(help="A name from `models list`.")]
+_Name = Annotated[
+    str, typer.Argument(help="A name from `models list`, or a model folder of your own.")
+]
+_Folder = Annotated[
+    Path, typer.Argument(help="A model folder of your own, as `finetune` writes it.")
+]
 
 _MB = 10**6
 
@@ -32,7 +40,7 @@ _MB = 10**6
 def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the models of the catalogue."""
+    """List the models of the catalogue, then those of your own that were added."""
     from napari_medsam2 import models
 
     cards = models.list()
@@ -68,7 +76,9 @@ def pull(
     card = models.get(name)
     if card.source is None:
         card.verify()
-        say(f"{card.name}: came with the package {card.package}, nothing to download")
+        own = f"lies in {card.folder}"
+        where = f"came with the package {card.package}" if card.folder is None else own
+        say(f"{card.name}: {where}, nothing to download")
         return
     if not card.is_ready:
         _show_licence(card)
@@ -93,12 +103,33 @@ def path(name: _Name) -> None:
 
 @app.command("verify")
 def verify(name: _Name) -> None:
-    """Check the weights of a model against the size and SHA-256 of the catalogue."""
+    """Check the weights of a model against the size and SHA-256 of the catalogue or of its card."""
     from napari_medsam2 import models
 
     card = models.get(name)
     card.verify()
     say(f"{card.name}: {_checked(card)}")
+
+
+@app.command("add")
+def add(folder: _Folder) -> None:
+    """Add a model folder of your own to the lists here and in napari, after checking its weights.
+
+    The folder stays where it is. `--model FOLDER` takes any model folder, added or not.
+    """
+    from napari_medsam2 import models
+
+    card = models.register(folder)
+    say(f"added {card.title}, in {card.folder}")
+
+
+@app.command("forget")
+def forget(folder: _Folder) -> None:
+    """Take a model folder of your own off the lists; its files stay as they are."""
+    from napari_medsam2 import models
+
+    models.forget(folder)
+    say(f"forgot {folder}; its files are as they were")
 
 
 def _checked(card: ModelCard) -> str:
@@ -162,4 +193,15 @@ def _as_dict(card: ModelCard) -> dict[str, Any]:
         path = str(card.path)
     except ModelError:
         path = None
-    return {**asdict(card), "state": card.state, "path": path}
+    return {**_in_json(asdict(card)), "state": card.state, "path": path}
+
+
+def _in_json(value: Any) -> Any:
+    """Return what a card holds in the terms of JSON, which lacks TOML's dates, nan and infinity."""
+    if isinstance(value, dict):
+        return {key: _in_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(inner) for inner in value]
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

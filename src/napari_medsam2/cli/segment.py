@@ -49,7 +49,9 @@ def segment(
     ] = None,
     model: Annotated[
         str,
-        typer.Option(help="A name from `models list`, or a SAM 2 config (.yaml) of your own."),
+        typer.Option(
+            help="A name from `models list`, a model folder, or a SAM 2 config (.yaml) of your own."
+        ),
     ] = "litemedsam",
     checkpoint: Annotated[
         Path | None, typer.Option(help="A file whose weights replace the model's own.")

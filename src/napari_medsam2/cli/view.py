@@ -19,14 +19,20 @@ __all__ = ["check_screen", "open_window", "start", "view"]
 
 def view(
     image: Annotated[Path, typer.Argument(help="An image file, or the folder of a DICOM series.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model to begin with: a name from `models list`, or a model folder."),
+    ] = None,
 ) -> None:
     """Open an image in napari with the MedSAM2 widget."""
+    from napari_medsam2 import models
     from napari_medsam2.io import read
     from napari_medsam2.io.layers import image_layers
 
     check_screen()
+    card = None if model is None else models.get(model)
     volume = read(image)
-    open_window(volume.name, image_layers(volume))
+    open_window(volume.name, image_layers(volume), model=None if card is None else card.name)
     start()
 
 
@@ -44,13 +50,17 @@ def check_screen() -> None:
         )
 
 
-def open_window(title: str, layers: Sequence[tuple[Any, dict[str, Any], str]]) -> Any:
+def open_window(
+    title: str, layers: Sequence[tuple[Any, dict[str, Any], str]], *, model: str | None = None
+) -> Any:
     """Open a napari window with layers and the widget, and return the viewer.
 
     Parameters
     ----------
     title : str
     layers : sequence of (data, dict, type)
+    model : str, optional
+        The model to begin with, in place of the default.
 
     Raises
     ------
@@ -69,7 +79,9 @@ def open_window(title: str, layers: Sequence[tuple[Any, dict[str, Any], str]]) -
         ) from error
     for data, kwargs, kind in layers:
         viewer.add_layer(napari.layers.Layer.create(data, kwargs, kind))
-    viewer.window.add_plugin_dock_widget("napari-medsam2", "MedSAM2")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-medsam2", "MedSAM2")
+    if model is not None:
+        widget.controller.bench.configure(model=model)
     return viewer
 
 

@@ -39,6 +39,9 @@ class Case:
         The frames whose truth is known, None: all of them.
     labelled_frames_by_object : dict of int to tuple of int
         The same for single objects, where it differs.
+    subject : str
+        Whose image it is, "" if nothing states it: cases of one subject belong on one side of a
+        split.
     unit : str
         Of the spacing, "px" if that is unknown, "" if only the image itself states it.
     files : tuple of Path
@@ -53,6 +56,7 @@ class Case:
     objects: Mapping[int, str]
     labelled_frames: tuple[int, ...] | None = None
     labelled_frames_by_object: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    subject: str = ""
     unit: str = ""
     files: tuple[Path, ...] = ()
     # A partial of a function of a module, so that a case can be sent to another process.

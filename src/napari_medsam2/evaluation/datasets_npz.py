@@ -64,7 +64,7 @@ def npz_case(path: Path, *, dataset: str, stated: Mapping[str, Any] | None = Non
         Holds ``imgs`` and ``gts`` as MedSAM writes them, with ``spacing`` in SimpleITK's order
         (x, y, z); or ``image`` and ``labels``, with ``spacing`` in the order of the array and
         ``meta``, a JSON text with evaluate, label_names, labelled_frames,
-        labelled_frames_by_label, kind, modality, split, spacing_unit.
+        labelled_frames_by_label, kind, modality, split, subject (or patient), spacing_unit.
     dataset : str
         What the data set is called, unless `stated` or the file says so.
     stated : mapping, optional
@@ -102,6 +102,7 @@ def npz_case(path: Path, *, dataset: str, stated: Mapping[str, Any] | None = Non
         kind=kind,
         split=given.get("split") or meta.get("split") or "",
         objects=objects,
+        subject=given.get("subject") or _subject(meta),
         labelled_frames=everywhere,
         labelled_frames_by_object=by_object,
         unit=unit,
@@ -188,6 +189,10 @@ def _labelled(
             f"{path.name}: meta.labelled_frames must be a list of frames, and "
             f"labelled_frames_by_label an object of such lists ({error})"
         ) from error
+
+
+def _subject(meta: dict[str, Any]) -> str:
+    return str(meta.get("subject") or meta.get("patient") or "")
 
 
 def _dimension(archive: Any) -> int:

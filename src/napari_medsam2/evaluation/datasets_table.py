@@ -32,7 +32,7 @@ __all__ = ["json_manifest", "table_manifest"]
 
 _COLUMNS = (
     *("image", "labels", "path", "objects", "evaluate", "labelled_frames", "modality", "kind"),
-    *("spacing", "axes", "split", "dataset", "case"),
+    *("spacing", "axes", "split", "subject", "dataset", "case"),
 )
 # What the tables of prepared collections say besides, for people to read.
 _NOTES = ("shape", "n_labelled_frames", "n_object_frames", "gt_kind", "licence", "note")
@@ -167,7 +167,8 @@ def table_manifest(path: Path) -> list[Draft]:
         Separated by tabs, or by commas if it ends in .csv. A row has either image and labels, two
         files of any format that `io.read` knows, or path, an .npz file with both. Further columns,
         each of which may be missing or empty: objects (or evaluate), labelled_frames, modality,
-        kind, spacing and axes (of image and labels; an .npz states its own), split, dataset, case.
+        kind, spacing and axes (of image and labels; an .npz states its own), split, subject,
+        dataset, case.
 
     Raises
     ------
@@ -241,6 +242,7 @@ def _build(row: _Row, dataset: str) -> Case:
         "modality": row.text("modality"),
         "kind": row.kind(),
         "split": row.text("split"),
+        "subject": row.text("subject"),
         "objects": row.objects(),
         "labelled_frames": row.frames(),
         "case": row.text("case"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -110,7 +111,10 @@ class ModelMethod:
 
     def __init__(self, name: str, options: ModelOptions, checkpoint: Path | None = None) -> None:
         self.card = models.get(name)
-        self.name = name if checkpoint is None else f"{name} ({checkpoint.name})"
+        # A folder's whole path would fill a table.
+        own = self.card.folder
+        shown = name if own is None else Path(own).name
+        self.name = shown if checkpoint is None else f"{shown} ({checkpoint.name})"
         self.prompts = self.card.prompts
         self._options = options
         self._checkpoint = checkpoint
@@ -119,7 +123,7 @@ class ModelMethod:
     @property
     def key(self) -> str:
         """What its results depend on: weights, form, window."""
-        return f"{self.model.key} {self._options.window}"
+        return f"{self.model.answers_key} {self._options.window}"
 
     @property
     def model(self) -> Segmenter:
@@ -306,7 +310,8 @@ def make_method(name: str, options: ModelOptions) -> Method:
     Parameters
     ----------
     name : str
-        A baseline, a model of the catalogue, or "MODEL=CHECKPOINT" for weights of one's own.
+        A baseline, a model of the catalogue, the path of a model folder, or "MODEL=CHECKPOINT" for
+        weights of one's own.
     options : ModelOptions
 
     Raises
@@ -318,7 +323,9 @@ def make_method(name: str, options: ModelOptions) -> Method:
         return Copy(options)
     if name in BASELINES:
         return FrameWise(name, options)
-    model, given, checkpoint = name.partition("=")
+    # A folder may be named after a setting of its training, such as rate=0.001.
+    is_folder = os.path.isdir(os.path.expanduser(name))
+    model, given, checkpoint = (name, "", "") if is_folder else name.partition("=")
     path = Path(checkpoint) if given else None
     if path is not None and not path.is_file():
         raise InputError(f"--models {name}: there is no file {checkpoint}")

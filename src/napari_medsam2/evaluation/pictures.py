@@ -12,7 +12,6 @@ from scipy import ndimage
 from napari_medsam2.windows import resolve_window
 
 from .methods import make_method
-from .protocols import get
 from .tasks import Task, run_task
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ __all__ = ["FOUND", "TRUE", "worst_pictures"]
 
 TRUE, FOUND = (64, 200, 120), (255, 120, 60)
 """Colours of the true outline and of the one that was found."""
-_SIDE = 420
+_SIDE, _LINE = 560, 2
 _MARGIN = 0.35
 
 
@@ -40,7 +39,7 @@ def worst_pictures(
     Parameters
     ----------
     records : iterable of Record
-        Of tasks that did not fail.
+        Of tasks of the plan's methods that did not fail.
     cases : sequence of Case
     plan : Plan
         Under which the records were made.
@@ -50,26 +49,23 @@ def worst_pictures(
     list of (Record, bytes)
         With PNG pictures of the frame where most pixels are wrong, around the object.
     """
-    # A collection is not done again for a picture of one of its images.
-    records = [record for record in records if get(record.protocol).way != "collection"]
     by_id = {case.id: case for case in cases}
-    names = {make_method(name, plan.options).name: name for name in plan.methods}
-    drawn = []
-    for record in records:
-        case = by_id[record.case]
-        method = make_method(names[record.method], plan.options)
-        volume, labels = case.load()
-        truth = labels == record.object_id
-        task = Task(record.object_id, record.protocol, record.prompt, record.seed)
-        labelled = case.labelled(record.object_id, len(labels))
-        outcome = run_task(task, method.open(volume), method, case.id, truth, labelled)
-        counted = list(outcome.frames)
-        wrong = [int(np.count_nonzero(truth[f] ^ outcome.found[f])) for f in counted]
-        frame = counted[int(np.argmax(wrong))]
-        stack = volume.stack(0)
-        image = resolve_window(stack, plan.options.window).apply(stack.frame(frame))
-        drawn.append((record, draw(image, truth[frame], outcome.found[frame])))
-    return drawn
+    return [(record, _drawn(record, by_id[record.case], plan)) for record in records]
+
+
+def _drawn(record: Record, case: Case, plan: Plan) -> bytes:
+    method = make_method(plan.names[record.method], plan.options)
+    volume, labels = case.load()
+    truth = labels == record.object_id
+    task = Task(record.object_id, record.protocol, record.prompt, record.seed)
+    labelled = case.labelled(record.object_id, len(labels))
+    outcome = run_task(task, method.open(volume), method, case.id, truth, labelled)
+    counted = list(outcome.frames)
+    wrong = [int(np.count_nonzero(truth[f] ^ outcome.found[f])) for f in counted]
+    frame = counted[int(np.argmax(wrong))]
+    stack = volume.stack(0)
+    image = resolve_window(stack, plan.options.window).apply(stack.frame(frame))
+    return draw(image, truth[frame], outcome.found[frame])
 
 
 def draw(image: NDArray[np.float32], truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> bytes:
@@ -85,12 +81,15 @@ def draw(image: NDArray[np.float32], truth: NDArray[np.bool_], found: NDArray[np
     cut = slice(top, bottom), slice(left, right)
     grey = np.clip(image[cut], 0, 255).astype(np.uint8)
     colour = grey if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
-    scale = max(1, round(_SIDE / max(colour.shape[:2])))
-    size = (colour.shape[1] * scale, colour.shape[0] * scale)
+    # Pixels of one size where they are enlarged; what is too large for a page is made smaller.
+    scale = _SIDE / max(colour.shape[:2])
+    scale = float(round(scale)) if scale > 1 else scale
+    height, width = (max(1, round(n * scale)) for n in colour.shape[:2])
+    size = width, height
     canvas = np.asarray(Image.fromarray(colour).resize(size, Image.Resampling.BICUBIC)).copy()
     for mask, paint in ((truth, TRUE), (found, FOUND)):
-        large = np.kron(mask[cut], np.ones((scale, scale), dtype=bool))
-        outline = large & ~ndimage.binary_erosion(large, iterations=max(1, scale // 2))
+        large = np.asarray(Image.fromarray(mask[cut]).resize(size, Image.Resampling.NEAREST))
+        outline = large & ~ndimage.binary_erosion(large, iterations=_LINE)
         canvas[outline] = paint
     file = io.BytesIO()
     Image.fromarray(canvas).save(file, format="PNG", optimize=True)

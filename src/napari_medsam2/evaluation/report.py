@@ -7,7 +7,8 @@ import io
 import json
 import math
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from napari_medsam2.errors import InputError, WriteError
@@ -24,6 +25,7 @@ from .report_html import (
     section,
     table_html,
 )
+from .report_markdown import table_md, text_md
 from .report_plots import axis_plot, box_plot, click_plot
 from .statistics import grouped
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["write_report"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_LINE = "\n"
 _FILES = ("results.csv", "report.md", "report.html")
 
 _BOX_NOTES = (
@@ -51,6 +54,10 @@ _AXIS_NOTES = (
     "From the first to the last frame that shows the object, all modalities together. Median over "
     "objects with quartiles; in grey the other methods' medians; in brackets the runs with three "
     "frames or more."
+)
+_PICTURE_NOTES = (
+    "Of each object the frame where most pixels are wrong, cut out around it. Green: the truth, "
+    "which may show nothing there; orange: what was found."
 )
 _NO_MODALITY = "Modality not given"
 
@@ -74,14 +81,16 @@ def write_report(
     ----------
     records : sequence of Record
     facts : mapping of str to str
-        What the reader must know to repeat it: date, versions, seed, hashes, device.
+        What the reader must know to repeat it: date, versions, seed, hashes, device. A value may
+        have several lines.
     folder : Path
         Made if it is missing.
     pictures : sequence of (Record, bytes)
-        Overlays of the worst objects, as PNG; `statistics.worst` names the objects.
+        Overlays of the worst objects, as PNG; `statistics.worst` names them.
     title : str
     reference : str, optional
-        A method that each other one is compared with; else each is compared with each.
+        A method that each other one is compared with, and whose lowest Dice are listed; else each
+        is compared with each.
     overwrite : bool
         Replace files of an earlier report.
 
@@ -169,6 +178,23 @@ def _modality_tables(records: Sequence[Record]) -> list[Table]:
     ]
 
 
+def _last_tables(
+    records: Sequence[Record], reference: str | None, first: int
+) -> tuple[Table | None, Table | None, Table, Table | None]:
+    """Return what follows the tables by modality: pairs, clicks, lowest Dice, failures."""
+    numbers = count(first)
+    pairs = tables.comparison_table(records, reference, "Methods on the same objects")
+    clicked = tables.click_table(records, "Clicks needed")
+    own = [r for r in records if reference in (None, r.method)]
+    of = "" if reference is None else f" by {reference}"
+    lowest = tables.worst_table(own, f"Objects with the lowest Dice{of}")
+    found = (pairs, clicked, lowest, tables.failure_table(records))
+    return tuple(  # type: ignore[return-value]
+        table and replace(table, caption=f"Table {next(numbers)}. {table.caption}")
+        for table in found
+    )
+
+
 def _all_facts(records: Sequence[Record], facts: Mapping[str, str]) -> dict[str, str]:
     objects = {(r.dataset, r.case, r.object_id) for r in records}
     cases = {(r.dataset, r.case) for r in records}
@@ -194,44 +220,49 @@ def _html(
     reference: str | None,
 ) -> str:
     colours = {m: i for i, m in enumerate(dict.fromkeys(r.method for r in records))}
-    tasks = grouped(records, lambda r: (r.protocol, r.prompt))
+    tasks = grouped(records, lambda r: tables.task_name(r.protocol, r.prompt))
     boxes = [
         (modality or _NO_MODALITY, box_plot(own, colours, f"Box plots of Dice: {modality}"))
         for modality, own in _modalities(records)
     ]
     clicks = figures_html(
-        (f"{name} · {prompt}", click_plot(own, colours, f"Dice against clicks: {name}, {prompt}"))
-        for (name, prompt), own in tasks.items()
+        (name, click_plot(own, colours, f"Dice against clicks: {name}"))
+        for name, own in tasks.items()
     )
     axes = figures_html(
-        (f"{name} · {prompt}", axis_plot(own, colours, f"Dice along the axis: {name}, {prompt}"))
-        for (name, prompt), own in tasks.items()
+        (name, axis_plot(own, colours, f"Dice along the axis: {name}"))
+        for name, own in tasks.items()
     )
-    by_modality = map(table_html, _modality_tables(records))
+    by_modality = _modality_tables(records)
+    pairs, clicked, lowest, failures = _last_tables(records, reference, 2 + len(by_modality))
     return page(
         title,
         (
             facts_html(_all_facts(records, facts)),
             section("Overall", table_html(tables.overall_table(records))),
-            section("By modality", notes_html(tables.modality_notes(records)), *by_modality),
-            section("Paired comparisons", table_html(tables.comparison_table(records, reference))),
+            section(
+                "By modality",
+                notes_html(tables.modality_notes(records)),
+                *map(table_html, by_modality),
+            ),
+            section("Paired comparisons", table_html(pairs)),
             section("Dice of every object", notes_html(_BOX_NOTES), figures_html(boxes)),
             section(
                 "Dice against the number of clicks",
-                table_html(tables.click_table(records, "Clicks needed")),
+                table_html(clicked),
                 clicks and notes_html(_CLICK_NOTES),
                 clicks,
             ),
             section("Dice along the axis", axes and notes_html(_AXIS_NOTES), axes),
-            section("Worst results", _pictures(pictures, records)),
-            section("Failures", table_html(tables.failure_table(records))),
+            section("Lowest Dice", table_html(lowest), *_pictures(pictures)),
+            section("Failures", table_html(failures)),
         ),
     )
 
 
-def _pictures(pictures: Sequence[tuple[Record, bytes]], records: Sequence[Record]) -> str:
+def _pictures(pictures: Sequence[tuple[Record, bytes]]) -> list[str]:
     if not pictures:
-        return table_html(tables.worst_table(records, "Objects with the lowest Dice"))
+        return []
     ordered = sorted(
         pictures, key=lambda pair: pair[0].dice if math.isfinite(pair[0].dice) else -1.0
     )
@@ -239,54 +270,30 @@ def _pictures(pictures: Sequence[tuple[Record, bytes]], records: Sequence[Record
         picture_html(
             f"{record.case}, {f'{record.object_id} {record.object_name}'.strip()}: "
             f"Dice {tables.number(record.dice)}",
-            f"{record.modality} · {record.method} · {record.protocol} · {record.prompt}",
+            f"{record.modality} · {record.method} · "
+            f"{tables.task_name(record.protocol, record.prompt)}",
             png,
         )
         for record, png in ordered
     )
-    return f'<div class="pictures">\n{shown}\n</div>'
+    return [notes_html(_PICTURE_NOTES), f'<div class="pictures">\n{shown}\n</div>']
 
 
 def _markdown(
     records: Sequence[Record], facts: Mapping[str, str], title: str, reference: str | None
 ) -> str:
     listed = "\n".join(
-        f"- {_md(name)}: {_md(value)}" for name, value in _all_facts(records, facts).items()
+        f"- {text_md(name)}: {text_md(value.replace(_LINE, '; '))}"
+        for name, value in _all_facts(records, facts).items()
     )
-    last = (
-        tables.comparison_table(records, reference),
-        tables.click_table(records, "Clicks needed"),
-        tables.worst_table(records, "Objects with the lowest Dice"),
-        tables.failure_table(records),
-    )
+    by_modality = _modality_tables(records)
+    last = _last_tables(records, reference, 2 + len(by_modality))
     parts = [
-        f"# {_md(title)}",
+        f"# {text_md(title)}",
         listed,
-        _md_table(tables.overall_table(records)),
-        *map(_md_table, _modality_tables(records)),
-        _md(tables.modality_notes(records)),
-        *(_md_table(table) for table in last if table),
+        table_md(tables.overall_table(records)),
+        *map(table_md, by_modality),
+        text_md(tables.modality_notes(records)),
+        *(table_md(table) for table in last if table),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _md_table(table: Table) -> str:
-    names = [_md(f"{group} {name}".strip()) for group, name in table.header]
-    align = ["---" if i < table.words else "---:" for i in range(len(names))]
-    parts = [f"## {_md(table.caption)}"]
-    for heading, rows in table.blocks:
-        if heading:
-            parts.append(f"### {_md(heading)}")
-        lines = [names, align, *([_md(cell) for cell in row] for row in rows)]
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
-    if table.notes:
-        parts.append(_md(table.notes))
-    return "\n\n".join(parts)
-
-
-def _md(text: str) -> str:
-    """Escape what Markdown or the HTML inside it would take for markup."""
-    plain = " ".join(text.split()).replace("\\", "\\\\")
-    for mark in "`*_|[]":
-        plain = plain.replace(mark, f"\\{mark}")
-    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -43,7 +43,7 @@ h1, h2, dd, td.long, figcaption, p, tr.head th { overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.25rem; margin: 0;
   font-size: 13.5px; }
 dt { color: var(--soft); }
-dd { margin: 0; font-variant-numeric: tabular-nums; }
+dd { margin: 0; white-space: pre-line; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; margin-top: 1.25rem; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; line-height: 1.35;
   font-variant-numeric: tabular-nums; border-bottom: 1.5px solid var(--strong); }
@@ -67,14 +67,15 @@ figcaption span { display: block; color: var(--soft); font-weight: 400; font-siz
 figure .scroll { margin: 0; }
 figure svg { display: block; width: 100%; min-width: 23.5rem; max-width: 560px; height: auto; }
 figure img { display: block; max-width: 100%; height: auto; }
-.pictures { display: grid; gap: 2rem; margin-top: 1.25rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr));
+  gap: 2rem; margin-top: 1.25rem; }
 svg text { font-size: 12.5px; fill: var(--ink); font-variant-numeric: tabular-nums; }
 svg .tick { fill: var(--soft); font-size: 12px; }
 svg .head { font-weight: 600; }
 svg path, svg rect { fill: none; }
 svg .grid { stroke: var(--rule); stroke-width: 1; }
 svg .ghost { stroke: var(--soft); stroke-width: 1; opacity: .45; }
-svg .dots { stroke-width: 3.8; stroke-linecap: round; opacity: .5; }
+svg .dots { stroke-width: 4.2; stroke-linecap: round; opacity: .65; }
 svg .knots { stroke-width: 5; stroke-linecap: round; }
 svg .whisker { stroke-width: 1.3; }
 svg .box { stroke-width: 1.3; fill: var(--shade); }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .report_tables import task_name
 from .statistics import condition, grouped, interval, object_values
 from .svg import Drawing, Scale, shorten, spread_apart, text_width
 
@@ -108,14 +109,14 @@ def box_plot(records: Sequence[Record], colours: Mapping[str, int], title: str) 
     rows = sum(len(grouped(found, condition)) for found in tasks.values())
     height = 8 + rows * _ROW + len(tasks) * _ROW + 44
     drawing = Drawing(_WIDTH, height, title)
-    heads = [f"{protocol} · {prompt}" for protocol, prompt in tasks]
+    heads = [task_name(*task) for task in tasks]
     widths = [text_width(head, _BOLD) for head in heads]
     widths += [text_width(r.method, _SIZE) + 8 for r in records]
     label = min(_LABEL, max(widths) + 14)
     x = Scale(_DICE, (label, _WIDTH - 62))
     bottom = height - 40
     _x_axis(drawing, x, 8, bottom)
-    drawing.text(_WIDTH, bottom + 17, "objects", "end", "tick")
+    drawing.text(_WIDTH, bottom + 36, "objects", "end", "tick")
     y = 8.0
     for head, found in zip(heads, tasks.values(), strict=True):
         y += _ROW
@@ -182,12 +183,12 @@ def axis_plot(records: Sequence[Record], colours: Mapping[str, int], title: str)
     if not curves:
         return ""
     columns = 2
-    panel, left, gap, tall = 240.0, 44.0, 28.0, 170.0
-    height = -(-len(curves) // columns) * (tall + 34) + 22
+    panel, left, gap, tall, between = 240.0, 44.0, 28.0, 170.0, 52.0
+    height = -(-len(curves) // columns) * (tall + between)
     drawing = Drawing(_WIDTH, height, title)
     for i, (method, curve) in enumerate(curves.items()):
         row, column = divmod(i, columns)
-        x0, top = left + column * (panel + gap), row * (tall + 34) + 22
+        x0, top = left + column * (panel + gap), row * (tall + between) + 22
         x = Scale((0, 1), (x0, x0 + panel))
         y = Scale(_DICE, (top + tall - 12, top + 6))
         _y_axis(drawing, y, x.pixels, named=column == 0)

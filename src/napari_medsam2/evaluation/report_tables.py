@@ -29,6 +29,7 @@ __all__ = [
     "number",
     "overall_table",
     "protocol_title",
+    "task_name",
     "worst_table",
 ]
 
@@ -76,6 +77,11 @@ def protocol_title(name: str) -> str:
     return f"{name}: {known.title} ({known.source})" if known else name
 
 
+def task_name(protocol: str, prompt: str) -> str:
+    """Return what was asked in a few words."""
+    return protocol if prompt == protocol else f"{protocol} · {prompt}"
+
+
 def overall_table(records: Sequence[Record]) -> Table:
     """Return means of data set means, a row per method and prompt."""
 
@@ -94,7 +100,11 @@ def overall_table(records: Sequence[Record]) -> Table:
 
     notes = (
         "Means of data set means: each data set weighs the same, whatever its size; sd, median and "
-        "interval are over data sets." + _notes(records)
+        "interval are over data sets." + _notes(records) + " True range: on the frames that show "
+        "the object alone. NSD: share of the surfaces within the tolerance. J&F: as in DAVIS. "
+        "Presence: precision (P) and recall (R) of the frames with a mask; beyond: frames with a "
+        "mask before the first or after the last that shows the object. Seconds: per object; what "
+        "an earlier protocol left in the cache of embeddings is not computed again."
     )
     return _table("Table 1. All data sets", records, row, notes)
 
@@ -125,8 +135,7 @@ def modality_notes(records: Sequence[Record]) -> str:
     """Return what the tables by modality have in common."""
     return (
         "Means over objects. HD95 in the unit of the spacing; it has no value where a mask is "
-        "empty, so its n may be smaller. Beyond: frames with a mask outside the true range."
-        + _notes(records)
+        "empty, so its n may be smaller. The rest as in table 1." + _notes(records)
     )
 
 
@@ -155,7 +164,9 @@ def click_table(records: Sequence[Record], caption: str) -> Table | None:
     return _table(caption, kept, row, notes)
 
 
-def comparison_table(records: Sequence[Record], reference: str | None) -> Table | None:
+def comparison_table(
+    records: Sequence[Record], reference: str | None, caption: str
+) -> Table | None:
     """Return the paired comparisons; None if there is nothing to compare."""
     pairs = comparisons(records, reference=reference)
     if not pairs:
@@ -167,7 +178,7 @@ def comparison_table(records: Sequence[Record], reference: str | None) -> Table 
     )
     blocks: dict[str, list[tuple[str, ...]]] = {}
     for pair in pairs:
-        heading = f"{protocol_title(pair.first.protocol)} · {pair.first.prompt}"
+        heading = task_name(protocol_title(pair.first.protocol), pair.first.prompt)
         p = f"{NONE} ({pair.reason})" if pair.reason else _p(pair.p)
         blocks.setdefault(heading, []).append(
             (
@@ -187,7 +198,7 @@ def comparison_table(records: Sequence[Record], reference: str | None) -> Table 
         "p values are, if anything, too small."
     )
     frozen = tuple((heading, tuple(rows)) for heading, rows in blocks.items())
-    return Table("Methods on the same objects", header, frozen, 2, notes)
+    return Table(caption, header, frozen, 2, notes)
 
 
 def worst_table(records: Sequence[Record], caption: str) -> Table:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import platform
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from napari_medsam2.errors import InputError
+from napari_medsam2.errors import InputError, MedSAM2Error
 
 from . import protocols
 from .collections import Collection, collections_of, evaluate_collection, tolerance_of
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from .records import Record
     from .tasks import Outcome
 
-__all__ = ["DEFAULT_PROMPTS", "Plan", "run"]
+__all__ = ["DEFAULT_PROMPTS", "Plan", "run", "units_of"]
 
 DEFAULT_PROMPTS = ("box", "point", "points3", "mask")
 _MEBIBYTE = 2**20
@@ -72,8 +74,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Refuse unknown names before the first case is read."""
-        for name in self.methods:
-            make_method(name, self.options)
+        called = Counter(make_method(name, self.options).name for name in self.methods)
         for name in self.protocols:
             protocols.get(name)
         for prompt in self.prompts:
@@ -81,6 +82,16 @@ class Plan:
                 raise InputError(f"unknown prompt {prompt!r}; use {', '.join(PROMPTS)} or box+Npx")
         if not self.methods or not self.protocols or not self.prompts:
             raise InputError("nothing to compare: name a method, a protocol and a prompt")
+        if len(called) < len(self.methods):
+            raise InputError(
+                f"two methods are called {called.most_common(1)[0][0]!r}; give their files "
+                "or folders different names"
+            )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The methods as they were asked for, by their names in tables."""
+        return {make_method(name, self.options).name: name for name in self.methods}
 
     def facts(self, cases: Sequence[Case]) -> dict[str, Any]:
         """Return all that the results depend on, as plain values."""
@@ -92,7 +103,9 @@ class Plan:
         return {
             "cases": len(cases),
             "cases_sha256": digest.hexdigest(),
-            "methods": {name: make_method(name, self.options).key for name in self.methods},
+            "methods": {
+                called: make_method(name, self.options).key for called, name in self.names.items()
+            },
             "protocols": list(self.protocols),
             "prompts": list(self.prompts),
             "seed": self.seed,
@@ -114,7 +127,8 @@ def run(
 ) -> list[Record]:
     """Evaluate all methods on all cases, and return the records of this and earlier runs.
 
-    What fails is a record of its own; the others go on.
+    What fails is a record of its own; the others go on. Earlier runs may have been of other
+    methods: their records are returned, too.
 
     Parameters
     ----------
@@ -126,29 +140,22 @@ def run(
     workers : int
         Processes; each loads the models for itself.
     progress : callable, optional
-        Takes the number of units that are done and that there are, and what was done last. A unit
-        is a case by a method.
+        Takes the number of units that are done and that there are, and what was done last; see
+        `units_of`.
 
     Raises
     ------
     InputError
         For no cases, or a folder with other results.
+    MedSAM2Error
+        If the system ends a worker; what was done by then is kept.
     """
     if not cases:
         raise InputError("the manifest has no case for this")
     if workers < 1:
         raise InputError(f"at least one worker is needed, not {workers}")
     store = ResultStore(folder, plan.facts(cases), resume=resume)
-    units: list[tuple[Case | Collection, str]] = [
-        (case, name) for case in cases for name in plan.methods
-    ]
-    if any(protocols.get(name).way == "collection" for name in plan.protocols):
-        units += [
-            (collection, name)
-            for collection in collections_of(cases)
-            for name in plan.methods
-            if getattr(make_method(name, plan.options), "has_memory", False)
-        ]
+    units = units_of(cases, plan)
     left = [(what, name) for what, name in units if not store.has(what.id, name)]
     done = len(units) - len(left)
     for what, name, records in _work(left, plan, workers):
@@ -157,6 +164,21 @@ def run(
         if progress is not None:
             progress(done, len(units), f"{what.id} by {name}")
     return store.records()
+
+
+def units_of(cases: Sequence[Case], plan: Plan) -> list[tuple[Case | Collection, str]]:
+    """Return what is done and kept at a time: a case, or the images of a data set, by a method."""
+    units: list[tuple[Case | Collection, str]] = [
+        (case, name) for case in cases for name in plan.names
+    ]
+    if any(protocols.get(name).way == "collection" for name in plan.protocols):
+        units += [
+            (collection, name)
+            for collection in collections_of(cases)
+            for name, asked in plan.names.items()
+            if getattr(make_method(asked, plan.options), "has_memory", False)
+        ]
+    return units
 
 
 def evaluate(case: Case | Collection, name: str, plan: Plan) -> list[Record]:
@@ -206,19 +228,29 @@ def evaluate(case: Case | Collection, name: str, plan: Plan) -> list[Record]:
 def _work(
     units: Sequence[tuple[Case | Collection, str]], plan: Plan, workers: int
 ) -> Iterator[tuple[Case | Collection, str, list[Record]]]:
+    asked = plan.names
     if workers == 1 or len(units) < 2:
         for case, name in units:
-            yield case, name, evaluate(case, name, plan)
+            yield case, name, evaluate(case, asked[name], plan)
         return
     with ExitStack() as stack:
         # Forked processes inherit the threads of torch in an unknown state.
         context = multiprocessing.get_context("spawn")
         pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        futures = {pool.submit(evaluate, case, name, plan): (case, name) for case, name in units}
+        futures = {
+            pool.submit(evaluate, case, asked[name], plan): (case, name) for case, name in units
+        }
         for future in as_completed(futures):
             case, name = futures[future]
-            yield case, name, future.result()
+            try:
+                records = future.result()
+            except BrokenProcessPool as error:
+                raise MedSAM2Error(
+                    "a worker was ended from outside, most often for lack of memory; go on with "
+                    "--resume and fewer --workers"
+                ) from error
+            yield case, name, records
 
 
 def _fingerprint(path: Path) -> bytes:

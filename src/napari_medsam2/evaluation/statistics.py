@@ -8,6 +8,7 @@ are counted, and where a measure has a worst value of zero its mean is also give
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -168,11 +169,22 @@ def summarise_datasets(records: Sequence[Record], measure: str = "dice") -> Summ
 
 
 def worst(records: Iterable[Record], count: int = 5) -> list[Record]:
-    """Return the segmented objects with the lowest Dice, the lowest first, each object once."""
+    """Return the segmented objects with the lowest Dice, the lowest first, each object once.
+
+    Of equals, as many are missed altogether, objects of different data sets come first.
+    """
     chosen: dict[ObjectKey, Record] = {}
     for record in sorted((r for r in records if math.isfinite(r.dice)), key=lambda r: r.dice):
         chosen.setdefault(_object(record), record)
-    return list(chosen.values())[:count]
+    met: Counter[tuple[str, float]] = Counter()
+    turns = []
+    for record in chosen.values():
+        like = record.dataset, round(record.dice, 3)
+        turns.append((like[1], met[like]))
+        met[like] += 1
+    order = sorted(range(len(turns)), key=turns.__getitem__)
+    found = list(chosen.values())
+    return [found[i] for i in order[:count]]
 
 
 def interval(values: Sequence[float] | NDArray[Any]) -> tuple[float, float]:

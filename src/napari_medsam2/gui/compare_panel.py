@@ -19,8 +19,8 @@ from .strip import ScoreStrip, StripRow
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-    from .comparison import Comparison, ObjectScore
     from .controller import Controller
+    from .scoring import Comparison, ObjectScore
 
 __all__ = ["ComparePanel"]
 
@@ -47,13 +47,18 @@ class ComparePanel(Fold):
             "Compare", "Measure how well each object agrees with the truth", self._compare
         )
         self.table = _table()
+        self.measure = Choice("What the strip shows of each frame", {"Dice": "Dice", "NSD": "NSD"})
         self.strip = ScoreStrip(self._comparer.show_frame)
         self.note = QLabel("")
         self.note.setWordWrap(True)
         self.form.addRow("Truth", self.truth)
-        for widget in (self.compare, self.table, self.strip, self.note):
-            self.form.addRow(widget)
+        self.form.addRow(self.compare)
+        self.form.addRow(self.table)
+        self.form.addRow("Frames", self.measure)
+        self.form.addRow(self.strip)
+        self.form.addRow(self.note)
         self.truth.on_chosen(self._choose)
+        self.measure.on_chosen(lambda _: self.refresh())
 
     def refresh(self) -> None:
         """Show the present layers and the comparison."""
@@ -76,7 +81,7 @@ class ComparePanel(Fold):
 
     def _show(self, comparison: Comparison | None) -> None:
         has_rows = comparison is not None and bool(comparison.objects)
-        for widget in (self.table, self.strip):
+        for widget in (self.table, self.measure, self.strip):
             self.form.setRowVisible(widget, has_rows)
         self.form.setRowVisible(self.note, comparison is not None)
         if comparison is None:
@@ -95,15 +100,17 @@ class ComparePanel(Fold):
         header = self.table.horizontalHeader()
         assert header is not None
         self.table.setFixedHeight(shown * _ROW_HEIGHT + header.sizeHint().height() + 4)
+        measure = str(self.measure.currentData())
         self.strip.show_rows(
             [
                 StripRow(
                     " ".join(filter(None, (str(o.id), names.get(o.id, "")))),
                     colours[o.id],
-                    o.frame_dice,
+                    o.frame_nsd if measure == "NSD" else o.frame_dice,
                 )
                 for o in comparison.objects
-            ]
+            ],
+            measure,
         )
         self.note.setText(_told(comparison, is_stale=self._comparer.is_stale))
         mean = f"mean Dice {comparison.mean_dice:.2f}" if comparison.mean_dice >= 0 else ""
@@ -115,7 +122,7 @@ class ComparePanel(Fold):
         texts = (
             str(score.id),
             name,
-            f"true {score.true_id}" if has_partner else "none",
+            str(score.true_id) if has_partner else "none",
             f"{score.dice:.3f}" if has_partner else "–",
             f"{score.nsd:.3f}" if has_partner else "–",
             str(score.beyond) if has_partner else "–",

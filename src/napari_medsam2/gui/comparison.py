@@ -6,10 +6,6 @@ nothing. A change in that moment is told like any later one: the comparison is s
 
 from __future__ import annotations
 
-import math
-import zlib
-from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,18 +13,18 @@ from napari.layers import Labels
 from psygnal import Signal
 
 from napari_medsam2.errors import InputError
-from napari_medsam2.evaluation.metrics import default_tolerance, frames_beyond, measure_object
+from napari_medsam2.evaluation.metrics import default_tolerance
 
 from .adapters import FrameView
 from .layers import labels_name
+from .scoring import Comparison, Sums, Task, checksum, frame_key
 from .views import position, shows_frames
 from .worker import Ended, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from napari.layers import Image
-    from numpy.typing import NDArray
 
     from napari_medsam2.session import Session
     from napari_medsam2.volume import Volume
@@ -36,66 +32,7 @@ if TYPE_CHECKING:
     from .bench import Bench
     from .worker import Job
 
-__all__ = ["Comparer", "Comparison", "ObjectScore"]
-
-
-@dataclass(frozen=True)
-class ObjectScore:
-    """How well one object agrees with the truth.
-
-    Attributes
-    ----------
-    id : int
-    true_id : int or None
-        The value in the truth that it was compared with; None if it has no partner there, and then
-        all measures are nan.
-    dice, nsd : float
-        Of all frames together.
-    beyond : int
-        Frames with a mask before the first or after the last true one.
-    frame_dice : tuple of float
-        One a frame, nan where neither shows the object.
-    """
-
-    id: int
-    true_id: int | None
-    dice: float
-    nsd: float
-    beyond: int
-    frame_dice: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The result of an image beside the truth.
-
-    Attributes
-    ----------
-    truth : str
-        Name of the layer.
-    view : FrameView
-        How the frames lie in the layers.
-    tolerance : float
-        Of the NSD, in `unit`.
-    unit : str
-    objects : tuple of ObjectScore
-        Ascending ids.
-    missed : tuple of int
-        Values in the truth that no object was compared with.
-    """
-
-    truth: str
-    view: FrameView
-    tolerance: float
-    unit: str
-    objects: tuple[ObjectScore, ...]
-    missed: tuple[int, ...]
-
-    @property
-    def mean_dice(self) -> float:
-        """Mean Dice of the objects that have a partner, nan if none has."""
-        values = [o.dice for o in self.objects if o.true_id is not None]
-        return float(np.mean(values)) if values else math.nan
+__all__ = ["Comparer"]
 
 
 class Comparer:
@@ -130,7 +67,7 @@ class Comparer:
         self._image: Image | None = None
         self._layers: tuple[Labels, ...] = ()
         self._view: FrameView | None = None
-        self._sums: _Sums | None = None
+        self._sums: Sums | None = None
         bench.leaving.connect(self.cancel)
         bench.viewer.layers.events.removed.connect(self._on_removed)
 
@@ -196,7 +133,7 @@ class Comparer:
         view, volume = FrameView.of(session.stack), session.volume
         unit = _unit(volume, view)
         spacing = session.stack.spacing
-        task = _Task(
+        task = Task(
             truth=truth.name,
             view=view,
             found_data=session.labels,
@@ -229,7 +166,7 @@ class Comparer:
                     self._forget()
                 self._comparison = message.value
                 self.ended.emit(message.error)
-            elif isinstance(message, _Sums):
+            elif isinstance(message, Sums):
                 self._sums = message
             else:
                 self.progress = message
@@ -295,9 +232,9 @@ class Comparer:
         frame = self.frame_on_show()
         if frame is None or self._view is None or self._sums is None or self.is_stale:
             return
-        key = _key(self._view, frame)
+        key = frame_key(self._view, frame)
         for layer, sums in zip(self._layers, (self._sums.found, self._sums.truth), strict=True):
-            if isinstance(layer.data, np.ndarray) and _sum(layer.data[key]) != sums[frame]:
+            if isinstance(layer.data, np.ndarray) and checksum(layer.data[key]) != sums[frame]:
                 self.note_change()
 
     def _on_removed(self, event: Any) -> None:
@@ -312,135 +249,6 @@ class Comparer:
                 self.stopped.emit(layer.name)
             else:
                 self.note_change()
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Checksums of the frames that are compared."""
-
-    found: tuple[int, ...]
-    truth: tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """All that the thread needs to know."""
-
-    truth: str
-    view: FrameView
-    found_data: Any
-    truth_data: Any
-    spacing: tuple[float, float, float]
-    unit: str
-    tolerance: float
-    solid: bool
-    known: tuple[int, ...]
-    partners: dict[int, int]
-
-    def run(self, job: Job) -> Comparison | None:
-        """Measure; called in the thread."""
-        found, truth = self._frames(self.found_data), self._frames(self.truth_data)
-        job.report(_Sums(tuple(map(_sum, found)), tuple(map(_sum, truth))))
-        shared = _overlaps(found, truth)
-        true_ids = sorted({t for _, t in shared if t})
-        ids = sorted({f for f, _ in shared if f} | set(self.known))
-        scores: list[ObjectScore] = []
-        for object_id in ids:
-            if job.is_cancelled:
-                return None
-            job.report((len(scores), len(ids)))
-            partner = self.partners.get(object_id)
-            if partner is None:
-                partner = _partner(object_id, true_ids, shared)
-            scores.append(self._measure(object_id, partner, found, truth))
-        taken = {score.true_id for score in scores}
-        return Comparison(
-            self.truth,
-            self.view,
-            self.tolerance,
-            self.unit,
-            tuple(scores),
-            tuple(t for t in true_ids if t not in taken),
-        )
-
-    def _frames(self, data: Any) -> NDArray[Any]:
-        """Copy labels as (frame, y, x)."""
-        labels = np.asarray(data[_key(self.view)])
-        if self.view.axis is None:
-            labels = labels[np.newaxis]
-        else:
-            index = sorted([self.view.axis, *self.view.plane]).index(self.view.axis)
-            labels = np.moveaxis(labels, index, 0)
-        return np.array(labels, dtype=np.uint8 if labels.dtype == bool else None, order="C")
-
-    def _measure(
-        self, object_id: int, partner: int | None, found: NDArray[Any], truth: NDArray[Any]
-    ) -> ObjectScore:
-        if partner is None:
-            nothing = (math.nan,) * len(found)
-            return ObjectScore(object_id, None, math.nan, math.nan, 0, nothing)
-        a, b = _cropped(found == object_id, truth == partner)
-        measures = measure_object(
-            a, b, self.spacing, kind="3d" if self.solid else "2d", tolerance_mm=self.tolerance
-        )
-        return ObjectScore(
-            object_id,
-            partner,
-            measures["dice"],
-            measures["nsd"],
-            frames_beyond(a, b),
-            tuple(value for _, value in measures["frame_dice"]),
-        )
-
-
-def _key(view: FrameView, frame: int | None = None) -> tuple[int | slice, ...]:
-    """Return the index of a frame in labels, or that of all frames."""
-    key: list[int | slice] = [slice(None)] * len(view.shape)
-    for axis, at in view.fixed:
-        key[axis] = at
-    if frame is not None and view.axis is not None:
-        key[view.axis] = frame
-    return tuple(key)
-
-
-def _sum(labels: NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(labels).data)
-
-
-def _overlaps(found: NDArray[Any], truth: NDArray[Any]) -> Counter[tuple[int, int]]:
-    """Count the pixels of each pair of (found, true) values but (0, 0)."""
-    counts: Counter[tuple[int, int]] = Counter()
-    for a, b in zip(found, truth, strict=True):
-        shown = (a != 0) | (b != 0)
-        ids, i = np.unique(a[shown], return_inverse=True)
-        true_ids, j = np.unique(b[shown], return_inverse=True)
-        table = np.bincount(i * len(true_ids) + j, minlength=len(ids) * len(true_ids))
-        for cell in np.flatnonzero(table):
-            row, column = divmod(int(cell), len(true_ids))
-            counts[int(ids[row]), int(true_ids[column])] += int(table[cell])
-    return counts
-
-
-def _partner(
-    object_id: int, true_ids: Iterable[int], shared: Mapping[tuple[int, int], int]
-) -> int | None:
-    """Return the same value if the truth has it, else the one with the largest overlap."""
-    if object_id in true_ids:
-        return object_id
-    overlaps = {t: shared.get((object_id, t), 0) for t in true_ids}
-    best = max(overlaps, key=lambda t: overlaps[t], default=None)
-    return best if best is not None and overlaps[best] else None
-
-
-def _cropped(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Cut away the rows and columns in which neither has anything."""
-    either = np.any(a | b, axis=0)
-    rows = np.flatnonzero(np.any(either, axis=1))
-    columns = np.flatnonzero(np.any(either, axis=0))
-    if not rows.size:
-        return a[:, :1, :1], b[:, :1, :1]
-    box = (slice(None), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return a[box], b[box]
 
 
 def _unit(volume: Volume, view: FrameView) -> str:

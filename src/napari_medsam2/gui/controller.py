@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_medsam2 import models
 from napari_medsam2.errors import InputError, MedSAM2Error
-from napari_medsam2.models import DownloadCancelled
 from napari_medsam2.session import Session
 
-from . import files, notify
-from .bench import Bench
+from . import files
 from .comparison import Comparer
+from .editing import Editing
 from .lookahead import Lookahead
 from .model_files import ModelFiles
-from .objects import ObjectInfo, free_id, list_objects
+from .news import News
 from .relay import relay
-from .requests import Requests
-from .tools import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,12 +24,11 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-    from napari_medsam2.models import ModelCard
     from napari_medsam2.session import Run
     from napari_medsam2.tracking.tracker import Direction
 
-    from .comparison import Comparison
     from .runner import Kind, Outcome
+    from .scoring import Comparison
     from .worker import Job
 
 __all__ = ["Controller"]
@@ -42,7 +36,7 @@ __all__ = ["Controller"]
 _DEBOUNCE = 0.15  # seconds that a layer must rest before its prompts are read
 
 
-class Controller(Requests):
+class Controller(Editing):
     """Segment the images of a viewer.
 
     Requests return at once; the work happens in a thread. Whoever shows the controller calls `poll`
@@ -73,49 +67,21 @@ class Controller(Requests):
     """
 
     def __init__(self, viewer: ViewerModel, make_session: Callable[..., Session] = Session) -> None:
-        super().__init__()
-        self.viewer = viewer
+        super().__init__(viewer, make_session)
         self.segment_while_drawing = True
         # Called by `wait` between polls, to keep a window alive.
         self.pump: Callable[[], None] | None = None
-        self.bench = Bench(viewer, make_session)
-        self.tools = Tools(self.bench)
         self.model_files = ModelFiles()
         self.lookahead = Lookahead()
         self.comparer = Comparer(self.bench)
-        self._edited_at = 0.0
         self._warming: Job | None = None
         self._runner.applied.connect(self._on_applied)
         self._runner.state_changed.connect(self._on_state)
-        self.model_files.began.connect(self._on_download)
-        self.model_files.ended.connect(self._on_downloaded)
         self.bench.leaving.connect(self._abandon)
-        self.bench.changed.connect(self._on_bench)
-        self.bench.edited.connect(self._on_edited)
-        self.bench.begun.connect(self._on_begun)
-        self.comparer.ended.connect(self._on_compared)
-        self.comparer.stopped.connect(self._on_truth_gone)
+        self.relabelled.connect(self.comparer.note_change)
         relay(self.comparer.changed, self.changed)
-        relay(self.tools.changed, self.changed)
-        for event in (viewer.dims.events.order, viewer.dims.events.ndisplay):
-            event.connect(self._on_view)
-        self.tools.apply()
-
-    @property
-    def session(self) -> Session:
-        """The session of the image, for the present settings and view.
-
-        Prompts that a script gives to it appear in the layers with the next request.
-
-        Raises
-        ------
-        InputError
-            If there is no image, or it cannot be segmented.
-        """
-        desk = self.bench.require_desk()
-        if desk.session is not None and self._runner.is_busy:
-            return desk.session
-        return desk.open(self.bench.settings)
+        # Kept, for signals hold their listeners weakly.
+        self._news = News(self.message, self.woken, self._fail, self.model_files, self.comparer)
 
     def warm_up(self) -> None:
         """Load the model in the thread, so that the first slice need not wait for it.
@@ -143,52 +109,6 @@ class Controller(Requests):
             self.lookahead.forget()
         else:
             self.lookahead.look(*found)
-
-    # Objects
-
-    @property
-    def objects(self) -> list[ObjectInfo]:
-        """The objects of the image, with the one that is drawn now."""
-        desk = self.bench.desk
-        if desk is None:
-            return []
-        return list_objects(desk.session, self.tools.object_id, desk.prompts.colour)
-
-    def new_object(self) -> int:
-        """Select the next id that has neither prompts nor labels, and return it."""
-        self._read_prompts()
-        desk = self.bench.desk
-        layer = None if desk is None else desk.results.layer
-        self.tools.select(free_id(None if desk is None else desk.session, layer))
-        how = "draw a box around it" + (" or click on it" if self.tools.takes_points else "")
-        self.message.emit(f"Object {self.tools.object_id}: {how}")
-        return self.tools.object_id
-
-    def use_box_tool(self) -> bool:
-        """Get ready to draw boxes around the object in use."""
-        return self._guarded(self.tools.use_box)
-
-    def use_point_tool(self) -> bool:
-        """Get ready to click on the object in use, or beside it."""
-        return self._guarded(self.tools.use_points)
-
-    def rename_object(self, object_id: int, name: str) -> bool:
-        """Give an object a name."""
-        return self._guarded(lambda: self._change(lambda s: s.rename_object(object_id, name)))
-
-    def remove_object(self, object_id: int) -> bool:
-        """Remove an object with its prompts and labels; undo brings it back."""
-
-        def remove() -> None:
-            session = self._session_in_line()
-            if object_id in session.prompts or object_id in session.scores:
-                self._change(lambda s: s.remove_object(object_id))
-                self.comparer.note_change()
-            left = [o.id for o in self.objects if o.id != object_id]
-            if object_id == self.tools.object_id:
-                self.tools.select(left[-1] if left else 1)
-
-        return self._when_idle(remove, stop=True)
 
     # Work
 
@@ -235,14 +155,6 @@ class Controller(Requests):
             self._start("propagate", session, run, len(set(ids)))
 
         return self._unless_propagating(begin)
-
-    def undo(self) -> bool:
-        """Take back the last step, prompts and masks together; stops a run first."""
-        return self._when_idle(lambda: self._travel("undo"), stop=True)
-
-    def redo(self) -> bool:
-        """Bring back the step that was undone last."""
-        return self._when_idle(lambda: self._travel("redo"), stop=True)
 
     # The truth
 
@@ -371,9 +283,7 @@ class Controller(Requests):
             self.model_files.close()
             self.lookahead.close()
             self.comparer.close()
-            for event in (self.viewer.dims.events.order, self.viewer.dims.events.ndisplay):
-                event.disconnect(self._on_view)
-            self.bench.close()
+            self._let_go()
 
     # Inside
 
@@ -393,25 +303,6 @@ class Controller(Requests):
         if not self.bench.require_desk().keeper.has_model(settings.network):
             self.model_files.require(settings)
         return session
-
-    def _session_in_line(self) -> Session:
-        """Return the session, with the prompts that the layers show and the reverse."""
-        session = self.session
-        self._read_prompts()
-        return session
-
-    def _read_prompts(self) -> frozenset[int]:
-        """Take in what was drawn; return the frames on which it differs."""
-        desk = self.bench.desk
-        if desk is None or (desk.session is None and not desk.is_edited):
-            return frozenset()
-        _ = self.session
-        frames, problems = desk.read_prompts()
-        for problem in problems:
-            notify.warn(problem)
-        if frames:
-            self.changed.emit()
-        return frames
 
     def _preview(self) -> None:
         frames = self._read_prompts()
@@ -440,30 +331,6 @@ class Controller(Requests):
         self._runner.start_run(kind, session, run, n_objects, lend, self._on_ended)
         self.woken.emit()
 
-    def _change(self, edit: Callable[[Session], Any]) -> None:
-        session = self._session_in_line()
-        edit(session)
-        self._show_all()
-
-    def _travel(self, way: str) -> None:
-        session = self._session_in_line()
-        text = session.undo_text if way == "undo" else session.redo_text
-        n_runs = len(session.runs)
-        moved = session.undo() if way == "undo" else session.redo()
-        if len(session.runs) != n_runs:  # else it was a step of prompts and names alone
-            self.comparer.note_change()
-        self._show_all()
-        done = "Undone" if way == "undo" else "Redone"
-        self.message.emit(f"{done}: {text}" if moved else f"Nothing to {way}")
-
-    def _show_all(self) -> None:
-        """Show prompts and labels after a step that may have changed them everywhere."""
-        desk = self.bench.require_desk()
-        desk.write_prompts()
-        desk.touch_all()
-        desk.results.refresh(now=True)
-        self.changed.emit()
-
     def _save(self, path: str | Path, save: Callable[[Session, str | Path], Path]) -> None:
         session = self._session_in_line()
         self._begin_task(lambda: save(session, path), self._on_saved)
@@ -476,35 +343,12 @@ class Controller(Requests):
         else:
             self.lookahead.pause()
 
-    def _on_download(self, name: str) -> None:
-        self.message.emit(f"Downloading {models.get(name).title}…")
-        self.woken.emit()
-
-    def _on_downloaded(self, card: ModelCard, error: MedSAM2Error | None) -> None:
-        if error is None:
-            self.message.emit(f"{card.title} is ready")
-            return
-        self.message.emit(str(error))
-        if not isinstance(error, DownloadCancelled):
-            notify.report(error)
-
     def _on_ended(self, outcome: Outcome) -> None:
         desk = self.bench.desk
         if desk is not None:
             desk.keeper.shelve()
             desk.results.refresh(now=True)
         self._conclude(outcome, str(outcome))
-
-    def _on_compared(self, error: MedSAM2Error | None) -> None:
-        if error is not None:
-            self._fail(error)
-        elif self.comparison is not None:
-            mean = self.comparison.mean_dice
-            said = "no object has a partner there" if math.isnan(mean) else f"mean Dice {mean:.3f}"
-            self.message.emit(f"Compared with {self.comparison.truth}: {said}")
-
-    def _on_truth_gone(self, name: str) -> None:
-        self.message.emit(f"The comparison was stopped: {name} is gone")
 
     def _on_saved(self, outcome: Outcome) -> None:
         self._conclude(outcome, f"Saved {outcome.value}")
@@ -519,23 +363,5 @@ class Controller(Requests):
     def _on_applied(self, frames: frozenset[int]) -> None:
         if self.bench.desk is not None:
             self.bench.desk.touch(frames)
-            self.comparer.note_change()
+            self.relabelled.emit()
             self.changed.emit()
-
-    def _on_bench(self) -> None:
-        self.tools.apply()
-        self.changed.emit()
-
-    def _on_view(self, event: Any = None) -> None:
-        desk = self.bench.desk
-        if desk is not None and desk.session is not None:
-            self._guarded(lambda: self.session)
-        self.changed.emit()
-
-    def _on_edited(self) -> None:
-        self._edited_at = time.monotonic()
-        self.woken.emit()
-
-    def _on_begun(self) -> None:
-        # So that what is drawn now is told from what was there before, also after a change of axis.
-        self._guarded(lambda: self.session)

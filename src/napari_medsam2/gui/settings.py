@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_medsam2 import models
@@ -64,7 +64,7 @@ class Settings:
     Attributes
     ----------
     model : str
-        A name of the catalogue.
+        A name of the catalogue, or the path of a model folder.
     axis : int or None
         The axis to propagate along, by index among the axes of the image layer; None follows the
         slider of the present view.
@@ -84,6 +84,9 @@ class Settings:
         Side of the network's input, for models that can change it; None is the model's own.
     prefetch : bool
         Whether frames are embedded before they are asked for.
+    known : ModelCard, optional
+        What is known of the model. It stays as it was when the model was chosen: the folder of
+        one's own may go while it is in use. None looks it up.
     """
 
     model: str = DEFAULT_MODEL
@@ -96,15 +99,21 @@ class Settings:
     memory: str = "sam2"
     image_size: int | None = None
     prefetch: bool = True
+    known: ModelCard | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse an unknown model at once (`ModelError`), not when its card is shown."""
-        models.get(self.model)
+        if self.known is None or self.known.name != self.model:
+            card = models.get(self.model)
+            object.__setattr__(self, "known", card)
+            # The folder's whole path, by which it is found among the others.
+            object.__setattr__(self, "model", card.name)
 
     @property
     def card(self) -> ModelCard:
-        """What the catalogue says of the model."""
-        return models.get(self.model)
+        """What the catalogue says of the model, or the card in its folder."""
+        assert self.known is not None
+        return self.known
 
     @property
     def has_memory(self) -> bool:
@@ -114,12 +123,14 @@ class Settings:
     @property
     def network(self) -> Network:
         """The network that is wanted."""
+        own = self.card.path if self.card.folder is not None else None
+        weights = own if self.checkpoint is None else Path(self.checkpoint)
         return Network(
             self.model,
             self.device,
             self.precision,
             self.checkpoint,
-            None if self.checkpoint is None else _stamp(self.checkpoint),
+            None if weights is None else _stamp(weights),
             self.image_size if self.has_memory else None,
         )
 
@@ -137,7 +148,8 @@ class Network:
     model, device, precision, checkpoint, image_size
         As in `Settings`; a model with an input of fixed size has None.
     stamp : (int, int) or None
-        Time and size of the checkpoint file, by which a new one of the same name is known.
+        Time and size of the checkpoint file, or of the weights in a model folder, by which a new
+        one of the same name is known.
     """
 
     model: str
@@ -168,9 +180,9 @@ class Recipe:
         return (self.volume, self.axis, self.at) == (other.volume, other.axis, other.at)
 
 
-def _stamp(path: str) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return None  # loading says what is wrong with it
     return found.st_mtime_ns, found.st_size

@@ -1,4 +1,4 @@
-"""A strip of small tiles: one row an object, one column a frame, coloured by Dice."""
+"""A strip of small tiles: one row an object, one column a frame, coloured by a measure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoreStrip", "StripRow", "ramp"]
 
-# Viridis: brighter is better in every form of colour vision, and in print.
-_RAMP = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30")
+# As viridis: brighter is better in every form of colour vision, and in print. Its dark end is
+# lifted, for the worst tiles must not sink into a dark window.
+_RAMP = ("#9c1f8f", "#6b4ab0", "#3f70ae", "#2b8fa0", "#28a486", "#44b874", "#5ec962", "#addc30")
 _BEST = "#fde725"
 _NEITHER = QColor("#808080")
 _SWATCH = 8  # width of the colours of the objects, at the left
@@ -62,9 +63,9 @@ class ScoreStrip(QWidget):
         self._picked = picked
         self._rows: tuple[StripRow, ...] = ()
         self._current: int | None = None
+        self._measure = ""
         self._picture: QPixmap | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setAccessibleName("Dice of each object on each frame")
 
     @property
     def rows(self) -> tuple[StripRow, ...]:
@@ -76,8 +77,12 @@ class ScoreStrip(QWidget):
         """The frame that is marked."""
         return self._current
 
-    def show_rows(self, rows: Sequence[StripRow]) -> None:
-        """Show other objects; all have a value for each frame."""
+    def show_rows(self, rows: Sequence[StripRow], measure: str = "Dice") -> None:
+        """Show other objects or another measure; all have a value for each frame."""
+        if measure != self._measure:
+            self._measure = measure
+            self.setAccessibleName(f"{measure} of each object on each frame")
+            self.update()
         if tuple(rows) != self._rows:
             self._rows = tuple(rows)
             self._picture = None
@@ -111,7 +116,7 @@ class ScoreStrip(QWidget):
         if frame is None or not 0 <= row < len(self._rows):
             return ""
         value, name = self._rows[row].values[frame], self._rows[row].name
-        score = "on neither" if math.isnan(value) else f"Dice {value:.2f}"
+        score = "on neither" if math.isnan(value) else f"{self._measure} {value:.2f}"
         return f"frame {frame}: {score}\n{name}"
 
     def event(self, event: QEvent | None) -> bool:
@@ -207,7 +212,7 @@ class ScoreStrip(QWidget):
             painter.drawText(where, Qt.AlignmentFlag.AlignVCenter, text)
             x += width(text) + 5
 
-        write("Dice 0")
+        write(f"{self._measure} 0")
         for step in range(48):
             painter.fillRect(QRectF(x + step, middle - 4, 1, 8), ramp(step / 47))
         x += 48 + 5

@@ -135,6 +135,7 @@ def read_session(path: Path, image: Volume | ArrayLike | None = None) -> SavedSe
     root.keys(required=("image", "settings", "labels", "scores", "runs"), optional=())
     settings_node = root.get("settings")
     settings_node.keys(required=_SETTINGS, optional=())
+    settings_node.get("model").string()
     volume = _image_from_json(root.get("image"), path.parent, image)
     labels = _labels(root.get("labels"), path.parent, volume)
     settings = dict(settings_node.mapping())

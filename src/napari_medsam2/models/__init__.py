@@ -5,14 +5,17 @@ Importing this package does not load torch.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from napari_medsam2.errors import InputError, ModelError
+from napari_medsam2.errors import InputError, MedSAM2Error, ModelError
 
 from .catalogue import DEFAULT_MODEL, ModelCard, get, models_folder, names
 from .download import DownloadCancelled, pull
+from .folders import forget, read_card, register, registered, write_card
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from .base import Segmenter
@@ -24,23 +27,33 @@ __all__ = [
     "DownloadCancelled",
     "ModelCard",
     "build",
+    "forget",
     "get",
     "list",
     "models_folder",
     "names",
     "pull",
+    "read_card",
+    "register",
+    "registered",
+    "write_card",
 ]
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
+_log = logging.getLogger(__name__)
+
 
 def list() -> tuple[ModelCard, ...]:  # noqa: A001 - nm.models.list() reads best
-    """Return the cards of all models, in the order of the catalogue."""
-    return tuple(get(name) for name in names())
+    """Return the cards of all models: the catalogue's, then one's own that were registered.
+
+    A model folder whose card cannot be read is left out, with a warning in the log.
+    """
+    return (*(get(name) for name in names()), *_own())
 
 
 def build(
-    name: str = DEFAULT_MODEL,
+    name: str | Path = DEFAULT_MODEL,
     *,
     device: Device | None = None,
     checkpoint: Path | None = None,
@@ -52,8 +65,8 @@ def build(
 
     Parameters
     ----------
-    name : str
-        A name of the catalogue.
+    name : str or Path
+        A name of the catalogue, or a path as `get` takes it.
     device : Device, optional
         From `models.device.choose_device`; None chooses.
     checkpoint : Path, optional
@@ -92,6 +105,17 @@ def build(
             image_size=image_size,
             compiled=compiled,
         )
+    if card.family == "litetrack":
+        from .litetrack import LiteTrack
+
+        return LiteTrack.load(
+            card,
+            device,
+            checkpoint=checkpoint,
+            precision=precision,
+            image_size=image_size,
+            compiled=compiled,
+        )
     if card.family == "sam2":
         from .sam2 import SAM2
 
@@ -103,4 +127,12 @@ def build(
             image_size=image_size,
             compiled=compiled,
         )
-    raise ModelError(f"model {name!r} is of an unknown family {card.family!r}")
+    raise ModelError(f"model {card.name!r} is of an unknown family {card.family!r}")
+
+
+def _own() -> Iterator[ModelCard]:
+    for folder in registered():
+        try:
+            yield read_card(folder)
+        except MedSAM2Error as error:
+            _log.warning("%s; it is left out of the list of models", error)

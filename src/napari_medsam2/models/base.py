@@ -136,7 +136,10 @@ class Segmenter(Protocol):
     name : str
         Its name in the catalogue.
     key : str
-        Identifies weights and numerical form: embeddings of equal keys are interchangeable.
+        Identifies the image encoder's weights and numerical form: embeddings of equal keys are
+        interchangeable.
+    answers_key : str
+        Identifies all that answers depend on: the same, and the weights of what decodes.
     """
 
     @property
@@ -145,7 +148,11 @@ class Segmenter(Protocol):
 
     @property
     def key(self) -> str:
-        """Identity of weights and numerical form, for embedding caches."""
+        """Identity of the encoder's weights and numerical form, for embedding caches."""
+
+    @property
+    def answers_key(self) -> str:
+        """Identity of all weights and numerical forms, for answers that are kept."""
 
     def check(self, prompt: FramePrompt) -> None:
         """Raise `PromptError` for a prompt that the model cannot honour."""
@@ -205,6 +212,9 @@ class Trace:
         (channels,), the object in one vector.
     memory : torch.Tensor
         (channels, rows, columns), the mask and what is seen there, for later frames.
+    ended : bool
+        Whether the model takes the object for gone for good in this direction: no further frame is
+        looked at.
     """
 
     logits: torch.Tensor = field(repr=False)
@@ -212,6 +222,7 @@ class Trace:
     object_score: float
     pointer: torch.Tensor = field(repr=False)
     memory: torch.Tensor = field(repr=False)
+    ended: bool = False
 
     @property
     def is_present(self) -> bool:

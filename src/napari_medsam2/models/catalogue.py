@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import platformdirs
 
 from napari_medsam2.errors import CheckpointError, ModelError
 
 from .checkpoints import expected, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["DEFAULT_MODEL", "ModelCard", "State", "get", "models_folder", "names"]
 
@@ -24,15 +27,17 @@ DEFAULT_MODEL = "litemedsam"
 # What SAM 2's own configs say; `image_size` overrides it.
 _SIZE_OF_CONFIGS = 1024
 
-State = Literal["ready", "needs download", "wrong file", "missing package"]
+State = Literal["ready", "needs download", "wrong file", "missing file", "missing package"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """What is known of a model before it is loaded; fields as in catalogue.toml.
 
-    The weights lie in an installed package (`package`, `resource`) or are downloaded (`source`).
-    `bytes` and `sha256` are None where nobody has published them.
+    The weights lie in an installed package (`package`, `resource`), are downloaded (`source`), or
+    lie in a model folder (`folder`, see `models.folders`), whose card also tells the model that it
+    was made from (`base`) and tables for people (`notes`). `bytes` and `sha256` are None where
+    nobody has published them.
     """
 
     name: str
@@ -51,10 +56,20 @@ class ModelCard:
     resource: str | None = None
     source: str | None = None
     config: str | None = None
+    folder: str | None = None
+    base: str | None = None
+    notes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the model has weights of its own: a config alone has none."""
+        return any(place is not None for place in (self.package, self.source, self.folder))
 
     @property
     def path(self) -> Path:
         """Where the weights lie or shall lie; `ModelError` if their package is missing."""
+        if self.folder is not None:
+            return Path(self.folder, self.filename)
         if self.package is None:
             return models_folder() / self.filename
         # The package is located but not imported, which would load torch.
@@ -74,6 +89,8 @@ class ModelCard:
         except ModelError:
             return "missing package"
         if not path.exists():
+            if self.folder is not None:
+                return "missing file"
             return "needs download" if self.package is None else "missing package"
         if not path.is_file():
             return "wrong file"
@@ -112,26 +129,36 @@ def names() -> tuple[str, ...]:
     return tuple(_cards())
 
 
-def get(name: str) -> ModelCard:
+def get(name: str | Path) -> ModelCard:
     """Return a model's card.
 
     Parameters
     ----------
-    name : str
-        A name of the catalogue, or the path of a SAM 2 config (``.yaml``), whose weights are to be
-        given as a checkpoint.
+    name : str or Path
+        A name of the catalogue; the path of a model folder, see `models.folders`; or the path of a
+        SAM 2 config (``.yaml``), whose weights are to be given as a checkpoint. A folder in the
+        working folder that is named as a model of the catalogue is meant by ``./NAME``.
 
     Raises
     ------
     ModelError
         If there is no model of this name.
+    ReadError
+        If the card of a model folder cannot be understood.
     """
-    if name.endswith((".yaml", ".yml")):
-        return _card_of_config(name)
-    try:
-        return _cards()[name]
-    except KeyError:
-        raise ModelError(f"unknown model {name!r}; known: {', '.join(_cards())}") from None
+    text = os.fspath(name)
+    if text in _cards():
+        return _cards()[text]
+    if text.endswith((".yaml", ".yml")):
+        return _card_of_config(text)
+    # A text with a separator in it can be nothing but a path, and is refused as one.
+    if text and (os.path.isdir(os.path.expanduser(text)) or Path(text).name != text):
+        from .folders import read_card
+
+        return read_card(text)
+    raise ModelError(
+        f"unknown model {text!r}; known: {', '.join(_cards())}; or give the path of a model folder"
+    )
 
 
 def _card_of_config(path: str) -> ModelCard:

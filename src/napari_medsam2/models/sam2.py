@@ -75,7 +75,7 @@ class SAM2:
         size = _checked_size(card.name, image_size or card.image_size)
         assert card.config is not None
         net = build_network(card.config, size)
-        if checkpoint is None and card.source is None:
+        if checkpoint is None and not card.has_weights:
             raise CheckpointError(
                 f"{card.name}: a config has no weights of its own; give them as checkpoint"
             )
@@ -126,6 +126,11 @@ class SAM2:
         )
         key = f"sam2-{digest[:16]}-{net.image_size}-{precision}"
         return cls(name, key, precision, device, rules, network)
+
+    @property
+    def answers_key(self) -> str:
+        """Identity of all that its answers depend on."""
+        return self.key
 
     @property
     def image_size(self) -> int:

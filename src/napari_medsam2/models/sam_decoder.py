@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from .layers import project
 
-__all__ = ["fast_mask_decoder"]
+__all__ = ["FastMaskDecoder", "fast_mask_decoder"]
 
 _STRIP_PIXELS = 2048
 """Pixels upscaled at once on a CPU: the widest tensor then has 4 MiB, which stays in the cache."""
@@ -35,7 +35,7 @@ _OBJECTS_AT_ONCE = 8
 
 def fast_mask_decoder(
     mask_decoder: nn.Module, dense_position: Tensor, device: torch.device
-) -> nn.Module:
+) -> FastMaskDecoder:
     """Build the fast inference form of a loaded SAM mask decoder.
 
     Parameters
@@ -50,7 +50,7 @@ def fast_mask_decoder(
 
     Returns
     -------
-    nn.Module
+    FastMaskDecoder
         Called with
 
         - features (1, C, h, w), the image embedding, of any floating type,
@@ -61,8 +61,9 @@ def fast_mask_decoder(
         alone: it has no trainable parameters.
     """
     with torch.no_grad():
-        decoder = _FastMaskDecoder(mask_decoder, dense_position)
-    return decoder.to(device, torch.float32).eval().requires_grad_(False)
+        decoder = FastMaskDecoder(mask_decoder, dense_position)
+    decoder.to(device, torch.float32).eval().requires_grad_(False)
+    return decoder
 
 
 def pixel_lists(planes: Tensor) -> list[Tensor]:
@@ -241,7 +242,7 @@ class _Upscaling(UpscalingWeights):
         return result
 
 
-class _FastMaskDecoder(nn.Module):
+class FastMaskDecoder(nn.Module):
     """The whole decoder, on pixels with their channels last."""
 
     position: Tensor
@@ -262,6 +263,14 @@ class _FastMaskDecoder(nn.Module):
         self.iou_head = copy.deepcopy(source.iou_prediction_head)
 
     def forward(self, features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode prompts; see `fast_mask_decoder`."""
+        logits, ious, _ = self.answer(features, sparse, dense)
+        return logits, ious
+
+    def answer(
+        self, features: Tensor, sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode as `forward` does, and return the tokens of the masks, (N, C), as well."""
         if tuple(features.shape) != (1, *self.size):
             raise ValueError(
                 f"the mask decoder needs features of {(1, *self.size)}, got {tuple(features.shape)}"
@@ -274,10 +283,10 @@ class _FastMaskDecoder(nn.Module):
         for start in range(0, len(sparse), _OBJECTS_AT_ONCE):
             some = slice(start, start + _OBJECTS_AT_ONCE)
             parts.append(self._decode(pixels if len(pixels) == 1 else pixels[some], sparse[some]))
-        masks, ious = zip(*parts, strict=True)
-        return torch.cat(masks), torch.cat(ious)
+        masks, ious, found = zip(*parts, strict=True)
+        return torch.cat(masks), torch.cat(ious), torch.cat(found)
 
-    def _decode(self, pixels: list[Tensor], sparse: Tensor) -> tuple[Tensor, Tensor]:
+    def _decode(self, pixels: list[Tensor], sparse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Decode objects with an image each, or one image for all."""
         own = self.own_tokens.expand(len(sparse), -1, -1)
         tokens = prompt = torch.cat([own, sparse.float()], dim=1)
@@ -293,4 +302,4 @@ class _FastMaskDecoder(nn.Module):
             self.upscaling(one, vector, self.size[1])
             for one, vector in zip(pixels, vectors, strict=True)
         ]
-        return torch.stack(masks), self.iou_head(tokens[:, 0])[:, 0]
+        return torch.stack(masks), self.iou_head(tokens[:, 0])[:, 0], tokens[:, 1]

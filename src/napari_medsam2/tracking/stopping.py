@@ -6,20 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch.nn import functional as F
 
 from napari_medsam2.labels import bounding_box
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
-__all__ = ["Evidence", "StopRule", "difference", "grow", "moved", "overlap"]
-
-# The surroundings of an object: the cells 2 to 4 beside it.
-_GAP, _RING = 1, 4
-# With less around it than this share of itself, an object fills the frame.
-_LEAST_RING = 0.1
+__all__ = ["Evidence", "StopRule", "moved", "overlap"]
 
 
 @dataclass(frozen=True)
@@ -66,43 +59,6 @@ class StopRule:
         jumped = evidence.overlap_in_place < self.least_overlap
         needed = self.jump_contrast if jumped else self.least_contrast
         return evidence.contrast < needed or evidence.overlap < self.least_overlap
-
-
-def difference(
-    features: torch.Tensor, cells: torch.Tensor, within: torch.Tensor
-) -> torch.Tensor | None:
-    """Return the mean feature of an object minus that of the ring around it.
-
-    Parameters
-    ----------
-    features : torch.Tensor
-        (channels, rows, columns).
-    cells : torch.Tensor
-        (rows, columns), the share of each cell that is object.
-    within : torch.Tensor
-        (rows, columns), 1 where the frame is, 0 in its padding.
-
-    Returns
-    -------
-    torch.Tensor or None
-        (channels,); None if the object leaves hardly a ring on the frame.
-    """
-    touched = (cells > 0.05).float()
-    ring = (grow(touched, _RING) - grow(touched, _GAP)) * within
-    if float(ring.sum()) < _LEAST_RING * float(touched.sum()):
-        return None
-    full = cells >= 0.5
-    core = cells * full if bool(full.any()) else cells
-    inside, outside = (
-        (features * weight).sum(dim=(1, 2)) / weight.sum().clamp_min(1e-6)
-        for weight in (core, ring)
-    )
-    return inside - outside
-
-
-def grow(cells: torch.Tensor, by: int) -> torch.Tensor:
-    """Return the greatest value within so many cells, (rows, columns)."""
-    return F.max_pool2d(cells[None, None], 2 * by + 1, stride=1, padding=by)[0, 0]
 
 
 def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:

@@ -72,9 +72,9 @@ class _Asked:
 
     def keys(self, frame: int) -> dict[int, Hashable]:
         """Return a key for each object that is under way on a frame."""
-        image = self.encoder.key(frame)
+        image, model = self.encoder.key(frame), self.encoder.model.answers_key
         return {
-            i: (image, past.key, self.origins[i], self.step, self.memory)
+            i: (image, model, past.key, self.origins[i], self.step, self.memory)
             for i, past in self.pasts.items()
             if (frame - self.origins[i]) * self.step >= 0
         }
@@ -149,10 +149,10 @@ class StreamedSweeps:
         wanted = self.request.wanted
         return range(origin, wanted.stop if step > 0 else wanted.start - 1, step)
 
-    def _prediction(self, trace: Trace, prompt: FramePrompt | None) -> Prediction | None:
+    def _prediction(self, trace: Trace | None, prompt: FramePrompt | None) -> Prediction | None:
         if prompt is not None and prompt.is_mask:
             return given(prompt)
-        if not trace.is_present and prompt is None:
+        if trace is None or (not trace.is_present and prompt is None):
             return None
         return self.model.predict(trace, self.encoder.stack.shape)
 
@@ -166,7 +166,8 @@ class StreamedSweeps:
                 )
         begun: dict[tuple[int, int], Trace] = {}
         for frame, prompts in told.items():
-            keys = {i: (self.encoder.key(frame), _digest(p)) for i, p in prompts.items()}
+            image = (self.encoder.key(frame), self.model.answers_key)
+            keys = {i: (image, _digest(p)) for i, p in prompts.items()}
             known = {i: self._cached(key) for i, key in keys.items()}
             missing = [i for i, trace in known.items() if trace is None]
             if missing:
@@ -189,7 +190,14 @@ class StreamedSweeps:
             if frame in first:
                 continue
             prompt = self.request.told(entry, frame)
-            key = (self.encoder.key(frame), past.key, self.request.direction, _digest(prompt))
+            model = self.model.answers_key
+            key = (
+                self.encoder.key(frame),
+                model,
+                past.key,
+                self.request.direction,
+                _digest(prompt),
+            )
             trace = self._cached(key)
             if trace is None:
                 trace = self._kept(key, self._correct(entry.id, prompt, past))
@@ -202,13 +210,17 @@ class StreamedSweeps:
         step = 1 if prompt.frame > origin else -1
         banks: dict[int, MemoryBank] = {}
         sweep = self._sweep({object_id: past}, {object_id: origin}, step, prompt.frame, banks)
-        recalled = None
+        recalled, tracked = None, None
         for frame, traces in sweep:
             if frame + step == prompt.frame:
                 recalled = banks[object_id].recall(prompt.frame)
             tracked = traces[object_id]
         assert recalled is not None
-        return self.model.correct(self.encoder(prompt.frame), prompt, recalled, tracked)
+        embedding = self.encoder(prompt.frame)
+        if tracked is None:
+            # It had ended before: what the past says of this frame has not been asked yet.
+            tracked = self.model.track(embedding, [recalled])[0]
+        return self.model.correct(embedding, prompt, recalled, tracked)
 
     def _sweep(
         self,
@@ -217,14 +229,15 @@ class StreamedSweeps:
         step: int,
         last: int,
         banks: dict[int, MemoryBank] | None = None,
-    ) -> Iterator[tuple[int, dict[int, Trace]]]:
+    ) -> Iterator[tuple[int, dict[int, Trace | None]]]:
         """Go from the first origin to the last frame, tracking every object from its own on.
 
         Yields
         ------
         frame : int
-        traces : dict of int to Trace
-            Of the objects that are under way. By then, `banks` holds the frame.
+        traces : dict of int to Trace or None
+            Of the objects that are under way; None for one that has ended, whose frames are not
+            looked at. By then, `banks` holds the frame.
         """
         banks = {} if banks is None else banks
         starts = [origin * step for origin in origins.values() if origin * step <= last * step]
@@ -236,31 +249,41 @@ class StreamedSweeps:
             for frame, trace in past.conditions.items():
                 banks[i].condition(frame, trace)
         asked = _Asked(self.encoder, pasts, origins, step, self.request.memory)
+        over: set[int] = set()
         with EarlyEncoder(self.encoder) as early:
             for frame in range(min(starts) * step, last + step, step):
-                traces: dict[int, Trace] = {}
+                traces: dict[int, Trace | None] = {}
                 keys = asked.keys(frame)
                 for i, key in keys.items():
-                    known = pasts[i].conditions.get(frame) or self._cached(key)
+                    known = pasts[i].conditions.get(frame)
+                    if known is not None:
+                        # Whoever prompts an object beyond its end says that it is there again.
+                        over.discard(i)
+                    if known is None and i in over:
+                        traces[i] = None
+                        continue
+                    known = known or self._cached(key)
                     if known is not None:
                         traces[i] = known
                 missing = [i for i in keys if i not in traces]
                 if missing:
                     embedding = self.encoder(frame)
-                    if frame != last and self._needs_encoding(asked, frame + step):
+                    if frame != last and self._needs_encoding(asked, frame + step, over):
                         early.begin(frame + step)
                     recalled = [banks[i].recall(frame) for i in missing]
                     found = self.model.track(embedding, recalled)
                     for i, trace in zip(missing, found, strict=True):
                         traces[i] = self._kept(keys[i], trace)
                 for i, trace in traces.items():
-                    if frame not in pasts[i].conditions:
+                    if trace is not None and frame not in pasts[i].conditions:
                         banks[i].add(frame, trace)
+                        if trace.ended:
+                            over.add(i)
                 yield frame, traces
 
-    def _needs_encoding(self, asked: _Asked, frame: int) -> bool:
+    def _needs_encoding(self, asked: _Asked, frame: int, over: set[int]) -> bool:
         return any(
-            frame not in asked.pasts[i].conditions and self._cached(key) is None
+            i not in over and frame not in asked.pasts[i].conditions and self._cached(key) is None
             for i, key in asked.keys(frame).items()
         )
 

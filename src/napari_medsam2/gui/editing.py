@@ -1,0 +1,198 @@
+"""The image, its objects and their prompts: what changes without a model at work."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from . import notify
+from .bench import Bench
+from .objects import ObjectInfo, free_id, list_objects
+from .relay import relay
+from .requests import Requests
+from .tools import Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+
+    from napari_medsam2.session import Session
+
+__all__ = ["Editing"]
+
+
+class Editing(Requests):
+    """Keeps the session of the image in use and the layers in line, both ways.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    make_session : callable
+        Builds sessions; for tests.
+
+    Attributes
+    ----------
+    bench : Bench
+        The image and the settings in use.
+    tools : Tools
+        The object in use and how it is drawn.
+    """
+
+    # Labels are not what they were.
+    relabelled = Signal()
+
+    def __init__(self, viewer: ViewerModel, make_session: Callable[..., Session]) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.bench = Bench(viewer, make_session)
+        self.tools = Tools(self.bench)
+        self._edited_at = 0.0
+        self.bench.changed.connect(self._on_bench)
+        self.bench.edited.connect(self._on_edited)
+        self.bench.begun.connect(self._on_begun)
+        relay(self.tools.changed, self.changed)
+        for event in (viewer.dims.events.order, viewer.dims.events.ndisplay):
+            event.connect(self._on_view)
+        self.tools.apply()
+
+    @property
+    def session(self) -> Session:
+        """The session of the image, for the present settings and view.
+
+        Prompts that a script gives to it appear in the layers with the next request.
+
+        Raises
+        ------
+        InputError
+            If there is no image, or it cannot be segmented.
+        """
+        desk = self.bench.require_desk()
+        if desk.session is not None and self._runner.is_busy:
+            return desk.session
+        return desk.open(self.bench.settings)
+
+    @property
+    def objects(self) -> list[ObjectInfo]:
+        """The objects of the image, with the one that is drawn now."""
+        desk = self.bench.desk
+        if desk is None:
+            return []
+        return list_objects(desk.session, self.tools.object_id, desk.prompts.colour)
+
+    def new_object(self) -> int:
+        """Select the next id that has neither prompts nor labels, and return it."""
+        self._read_prompts()
+        desk = self.bench.desk
+        layer = None if desk is None else desk.results.layer
+        self.tools.select(free_id(None if desk is None else desk.session, layer))
+        how = "draw a box around it" + (" or click on it" if self.tools.takes_points else "")
+        self.message.emit(f"Object {self.tools.object_id}: {how}")
+        return self.tools.object_id
+
+    def use_box_tool(self) -> bool:
+        """Get ready to draw boxes around the object in use."""
+        return self._guarded(self.tools.use_box)
+
+    def use_point_tool(self) -> bool:
+        """Get ready to click on the object in use, or beside it."""
+        return self._guarded(self.tools.use_points)
+
+    def rename_object(self, object_id: int, name: str) -> bool:
+        """Give an object a name."""
+        return self._guarded(lambda: self._change(lambda s: s.rename_object(object_id, name)))
+
+    def remove_object(self, object_id: int) -> bool:
+        """Remove an object with its prompts and labels; undo brings it back."""
+
+        def remove() -> None:
+            session = self._session_in_line()
+            if object_id in session.prompts or object_id in session.scores:
+                self._change(lambda s: s.remove_object(object_id))
+                self.relabelled.emit()
+            left = [o.id for o in self.objects if o.id != object_id]
+            if object_id == self.tools.object_id:
+                self.tools.select(left[-1] if left else 1)
+
+        return self._when_idle(remove, stop=True)
+
+    def undo(self) -> bool:
+        """Take back the last step, prompts and masks together; stops a run first."""
+        return self._when_idle(lambda: self._travel("undo"), stop=True)
+
+    def redo(self) -> bool:
+        """Bring back the step that was undone last."""
+        return self._when_idle(lambda: self._travel("redo"), stop=True)
+
+    # Inside
+
+    def _session_in_line(self) -> Session:
+        """Return the session, with the prompts that the layers show and the reverse."""
+        session = self.session
+        self._read_prompts()
+        return session
+
+    def _read_prompts(self) -> frozenset[int]:
+        """Take in what was drawn; return the frames on which it differs."""
+        desk = self.bench.desk
+        if desk is None or (desk.session is None and not desk.is_edited):
+            return frozenset()
+        _ = self.session
+        frames, problems = desk.read_prompts()
+        for problem in problems:
+            notify.warn(problem)
+        if frames:
+            self.changed.emit()
+        return frames
+
+    def _change(self, edit: Callable[[Session], Any]) -> None:
+        session = self._session_in_line()
+        edit(session)
+        self._show_all()
+
+    def _travel(self, way: str) -> None:
+        session = self._session_in_line()
+        text = session.undo_text if way == "undo" else session.redo_text
+        n_runs = len(session.runs)
+        moved = session.undo() if way == "undo" else session.redo()
+        if len(session.runs) != n_runs:  # else it was a step of prompts and names alone
+            self.relabelled.emit()
+        self._show_all()
+        done = "Undone" if way == "undo" else "Redone"
+        self.message.emit(f"{done}: {text}" if moved else f"Nothing to {way}")
+
+    def _show_all(self) -> None:
+        """Show prompts and labels after a step that may have changed them everywhere."""
+        desk = self.bench.require_desk()
+        desk.write_prompts()
+        desk.touch_all()
+        desk.results.refresh(now=True)
+        self.changed.emit()
+
+    def _let_go(self) -> None:
+        """Leave the viewer for good."""
+        for event in (self.viewer.dims.events.order, self.viewer.dims.events.ndisplay):
+            event.disconnect(self._on_view)
+        self.bench.close()
+
+    # Events
+
+    def _on_bench(self) -> None:
+        self.tools.apply()
+        self.changed.emit()
+
+    def _on_view(self, event: Any = None) -> None:
+        desk = self.bench.desk
+        if desk is not None and desk.session is not None:
+            self._guarded(lambda: self.session)
+        self.changed.emit()
+
+    def _on_edited(self) -> None:
+        self._edited_at = time.monotonic()
+        self.woken.emit()
+
+    def _on_begun(self) -> None:
+        # So that what is drawn now is told from what was there before, also after a change of axis.
+        self._guarded(lambda: self.session)

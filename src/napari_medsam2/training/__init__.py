@@ -1,0 +1,1 @@
+"""Fine-tuning: what the models here learn from, how, and what comes of it."""
