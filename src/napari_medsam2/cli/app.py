@@ -10,6 +10,7 @@ from napari_medsam2.errors import InputError
 
 from .benchmark import benchmark
 from .demo import demo
+from .finetune import finetune
 from .info import info
 from .models import app as models
 from .segment import segment
@@ -29,6 +30,7 @@ app.command("view")(view)
 app.command("segment")(segment)
 app.command("info")(info)
 app.command("benchmark")(benchmark)
+app.command("finetune")(finetune)
 app.add_typer(models, name="models")
 
 

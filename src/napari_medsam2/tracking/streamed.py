@@ -274,10 +274,10 @@ class StreamedSweeps:
                     found = self.model.track(embedding, recalled)
                     for i, trace in zip(missing, found, strict=True):
                         traces[i] = self._kept(keys[i], trace)
-                for i, trace in traces.items():
-                    if trace is not None and frame not in pasts[i].conditions:
-                        banks[i].add(frame, trace)
-                        if trace.ended:
+                for i, reached in traces.items():
+                    if reached is not None and frame not in pasts[i].conditions:
+                        banks[i].add(frame, reached)
+                        if reached.ended:
                             over.add(i)
                 yield frame, traces
 

@@ -122,11 +122,12 @@ class _Panel:
 
     def paint(self, title: str) -> None:
         self._axes(title)
+        for curve in self.curves:
+            if self.is_log and curve.name in _MAIN:
+                self._line(curve, curve.values, _faded(curve.colour), 1)
         # The one that matters most lies above the others.
         for curve in reversed(self.curves):
             values = self._shown(curve)
-            if self.is_log and curve.name in _MAIN:
-                self._line(curve, curve.values, _faded(curve.colour), 1)
             self._line(curve, values, curve.colour, 3 if curve.name in _MAIN else 2)
             if not self.is_log:
                 for step, value in zip(curve.steps, values, strict=True):

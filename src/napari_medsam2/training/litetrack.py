@@ -36,6 +36,7 @@ _ROUNDS: dict[Kind, tuple[float, ...]] = {
     "track": (0.75, 0.25),
 }
 _JUDGED_CLICKS = 5
+_SCORED = ("click1", "click5", "track", "presence")
 _JUDGED_OF_A_DATASET = 6
 
 
@@ -139,7 +140,7 @@ class LiteTrackRecipe:
         -------
         dict
             Mean Dice over data sets: "click1", "click3", "click5", "box", "track" (one step),
-            "presence" (how often it is right), and "score".
+            "presence" (how often it is right), and "score", the mean of those of `_SCORED`.
         """
         self.network.eval()
         found: dict[str, dict[str, list[float]]] = {}
@@ -155,7 +156,7 @@ class LiteTrackRecipe:
             name: float(np.mean([np.mean(own[name]) for own in found.values() if own.get(name)]))
             for name in sorted(names)
         }
-        parts = [scores[name] for name in ("click1", "click5", "track") if name in scores]
+        parts = [scores[name] for name in _SCORED if name in scores]
         return {"score": float(np.mean(parts)), **scores}
 
     # Inside
@@ -196,8 +197,8 @@ class LiteTrackRecipe:
         with self._lowered():
             answers = question.ask(self.network)
         masks = (answers.logits > 0).cpu().numpy()
-        there = (answers.scores > 0).cpu().numpy()
-        true = question.truth.any(axis=(1, 2))
+        there = np.asarray((answers.scores > 0).cpu())
+        true = np.asarray(question.truth.any(axis=(1, 2)))
         pairs = zip(masks, question.truth, true, strict=True)
         return {
             "track": [dice(m, t) for m, t, shows in pairs if shows],
