@@ -28,6 +28,7 @@ class BrightModel:
 
     name = "bright"
     key = "bright-1"
+    answers_key = "bright-1"
 
     def __init__(self) -> None:
         self.embedded: list[float] = []

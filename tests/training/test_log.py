@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +13,9 @@ from napari_medsam2.errors import ReadError
 from napari_medsam2.overlays import COLOURS
 from napari_medsam2.training.curves import draw_curves, smoothed
 from napari_medsam2.training.log import Log
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def written(path: Path, steps: int = 3) -> Log:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
@@ -328,8 +327,7 @@ class LiteTrack:
         boxed, _ = self.base.boxed(features, boxes)
         answers = []
         for answer, logits, prompt in zip(own, boxed, carried, strict=True):
-            cells = F.interpolate(prompt.cells[None, None], size=logits.shape, mode="bilinear")
-            parts = (logits.sigmoid(), answer.logits.sigmoid(), cells[0, 0])
+            parts = (logits.sigmoid(), answer.logits.sigmoid(), prompt.labels)
             mean = sum(w * part for w, part in zip(_WEIGHTS, parts, strict=True))
             answers.append(replace(answer, logits=_logit(mean) - _logit(_THRESHOLD)))
         return answers

@@ -8,6 +8,7 @@ code makes the prompts in training and in use.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -69,8 +70,8 @@ class CarriedPrompt:
 
     Attributes
     ----------
-    cells : torch.Tensor
-        (32, 32) carried labels.
+    labels : torch.Tensor
+        (256, 256) carried labels, 0 to 1.
     logits : torch.Tensor
         (256, 256), the rough mask as a prompt.
     box : torch.Tensor
@@ -80,7 +81,7 @@ class CarriedPrompt:
         frame, since the first, overlap with the last mask, moved along.
     """
 
-    cells: torch.Tensor = field(repr=False)
+    labels: torch.Tensor = field(repr=False)
     logits: torch.Tensor = field(repr=False)
     box: torch.Tensor = field(repr=False)
     evidence: torch.Tensor = field(repr=False)
@@ -144,11 +145,29 @@ def carry(
     # The last pixels, not the ones beyond; at least one pixel wide.
     box[2:] = torch.maximum(box[2:] - 1, torch.minimum(box[:2] + 1, edge[:2] - 1))
     box[:2] = torch.minimum(box[:2], box[2:])
-    wide = F.interpolate(cells[None, None], scale_factor=SCALE // CELLS, mode="bilinear")[0, 0]
-    logits = ((wide - THRESHOLD) / (1 - THRESHOLD)).clamp(-1, 1) * _LOGIT
-    return CarriedPrompt(
-        cells, logits, box, _evidence(features, keys, before, carried.likeness, cells, (dy, dx))
-    )
+    within = covered(content).to(cells.device)
+    labels = _pixels(cells, within)
+    logits = ((labels - THRESHOLD) / (1 - THRESHOLD)).clamp(-1, 1) * _LOGIT
+    told = _evidence(features, keys, before, carried.likeness, cells, within, (dy, dx))
+    return CarriedPrompt(labels, logits, box, told)
+
+
+@lru_cache(maxsize=8)
+def covered(content: tuple[int, int]) -> torch.Tensor:
+    """Return how much of each cell, (32, 32), a frame fills that has this height and width."""
+    square = torch.zeros(SCALE, SCALE)
+    square[: content[0], : content[1]] = 1
+    return F.avg_pool2d(square[None], SCALE // CELLS)[0]
+
+
+def _pixels(cells: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
+    """Return the values of cells at the pixels of the square.
+
+    Cells at the border of the frame are part object, part nothing: what counts is the frame's part.
+    """
+    both = torch.stack([cells, within])[None]
+    wide = F.interpolate(both, scale_factor=SCALE // CELLS, mode="bilinear")[0]
+    return torch.where(wide[1] > 0, wide[0] / wide[1].clamp_min(0.02), 0.0).clamp(0, 1)
 
 
 def _evidence(
@@ -157,13 +176,14 @@ def _evidence(
     before: Seen,
     alike: torch.Tensor,
     cells: torch.Tensor,
+    within: torch.Tensor,
     motion: tuple[float, float],
 ) -> torch.Tensor:
-    within = torch.ones_like(cells)
+    inside_frame = (within > 0.5).float()
     contrasts = []
     for key in keys:
-        then = difference(key.features, key.cells, within)
-        now = difference(features, cells, within)
+        then = difference(key.features, key.cells, inside_frame)
+        now = difference(features, cells, inside_frame)
         if then is not None and now is not None:
             contrasts.append(float((now @ then) / (then @ then).clamp_min(1e-9)))
     inside = (cells >= THRESHOLD).float()

@@ -80,7 +80,8 @@ class Schedule:
         """Refuse a run without an end."""
         if (self.steps is None) == (self.minutes is None):
             raise InputError("say how long to train: either steps or minutes")
-        if (self.steps or 1) < 1 or not 0 < (self.minutes or 1) < math.inf:
+        length = self.steps if self.minutes is None else self.minutes
+        if length is None or not 0 < length < math.inf:
             raise InputError("steps and minutes must be above 0")
 
     def rate(self, step: int, total: int | None) -> float:
