@@ -32,8 +32,8 @@ from scipy.stats import wilcoxon
 from napari_medsam2 import models
 from napari_medsam2.labels import bounding_box
 from napari_medsam2.models.base import Embedding, FramePrompt
+from napari_medsam2.models.stopping import StopRule
 from napari_medsam2.tracking.chain import BoxChain
-from napari_medsam2.tracking.stopping import StopRule
 from napari_medsam2.volume import Volume
 from napari_medsam2.windows import resolve_window
 

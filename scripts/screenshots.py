@@ -127,12 +127,31 @@ def widget_alone(viewer: napari.Viewer, path: Path) -> None:
     widget.grab().save(str(path))
 
 
+def learn(viewer: napari.Viewer, path: Path) -> None:
+    """The model learns from six corrected slices of the liver."""
+    from qtpy.QtWidgets import QScrollArea
+
+    controller, widget = phantom(viewer)
+    for z in range(SLICE - 4, SLICE + 8, 2):
+        controller.session.add_box(z, ORGANS[1][1], 1, name=ORGANS[1][0])
+        finish(controller, lambda z=z: controller.segment_slice(z))
+    controller.learner.options = {"steps": 60, "frames": 40, "judge_every": 20}
+    widget.learn.toggle.click()
+    controller.learn()
+    settle(lambda: controller.learner.stage.done >= 41)
+    settle(lambda: True)
+    widget.findChild(QScrollArea).ensureWidgetVisible(widget.engine)
+    shoot(viewer, path)
+    controller.learner.cancel()
+
+
 PICTURES: dict[str, Callable[[Any, Path], None]] = {
     "first-box": first_box,
     "running": running,
     "volume": volume,
     "movie": movie,
     "widget": widget_alone,
+    "learn": learn,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .models.catalogue import DEFAULT_MODEL
 from .prompts import Prompt, PromptSet
 from .session import Session
 
@@ -22,7 +23,7 @@ __all__ = ["segment"]
 def segment(
     image: Volume | ArrayLike,
     prompts: PromptSet | Sequence[Prompt] | str | Path,
-    model: str = "litemedsam",
+    model: str = DEFAULT_MODEL,
     axis: int | str = 0,
     *,
     direction: Direction = "both",

@@ -12,6 +12,7 @@ import numpy as np
 from .errors import InputError, PromptError
 from .history import ModelChoice, RunRecord, Step, corrections
 from .labels import LabelStore
+from .models.catalogue import DEFAULT_MODEL
 from .models.slot import ModelSlot
 from .prompt_editor import PromptEditor
 from .prompts import PromptSet, check_object_id
@@ -88,7 +89,7 @@ class Session(PromptEditor):
     def __init__(
         self,
         image: Volume | ArrayLike,
-        model: str | Path = "litemedsam",
+        model: str | Path = DEFAULT_MODEL,
         axis: int | str = 0,
         spacing: Sequence[float] | None = None,
         window: WindowChoice = "auto",

@@ -9,8 +9,8 @@ import torch
 from napari_medsam2.labels import bounding_box
 from napari_medsam2.models.base import Embedding, FramePrompt, Prediction
 from napari_medsam2.models.matching import difference
+from napari_medsam2.models.stopping import Evidence, StopRule, moved, overlap
 from napari_medsam2.tracking.chain import BoxChain
-from napari_medsam2.tracking.stopping import Evidence, StopRule, moved, overlap
 
 SIZE = 256
 CELL = 8

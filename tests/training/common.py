@@ -60,9 +60,9 @@ def case(
     )
 
 
-def disc_case(name: str, seed: int, n: int = 6, **facts: Any) -> Case:
+def disc_case(name: str, seed: int, n: int = 6, absent: int = 2, **facts: Any) -> Case:
     """Return a case of one disc."""
-    return case(name, *discs(n, seed), **facts)
+    return case(name, *discs(n, seed, absent), **facts)
 
 
 def flat_case(name: str, seed: int, **facts: Any) -> Case:

@@ -33,7 +33,7 @@ def test_nothing_drawn_is_nothing_changed() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_labels_and_image_move_together(seed: int) -> None:
-    image, labels = square()
+    _, labels = square()
     way = draw(SHAPE, (40, 80), np.random.default_rng(seed))
     plain = replace(way, gamma=1, contrast=1, brightness=0, invert=False, noise=0, blur=0)
     shown, moved = plain.image(np.where(labels, 255, 0).astype(np.float32)), plain.labels(labels)
@@ -84,7 +84,7 @@ def test_things_are_stretched_too() -> None:
     for seed in range(60):
         way = replace(draw((256, 256), (128, 128), np.random.default_rng(seed)), angle=0.0)
         ys, xs = np.nonzero(way.labels(labels))
-        if len(ys) and 0 < ys.min() and ys.max() < way.shape[0] - 1:
+        if len(ys) and ys.min() > 0 and ys.max() < way.shape[0] - 1:
             ratios.append(np.log(np.ptp(ys) / max(np.ptp(xs), 1)))
     assert len(ratios) > 20
     assert np.std(ratios) > 0.1

@@ -102,13 +102,11 @@ def test_clips_are_neighbouring_frames_around_an_object() -> None:
 
 
 def test_many_clips_hold_frames_without_the_object() -> None:
-    clips = plan_clips([labelled("a", stack(40, 15, 24))], 400)
-    absent = [any(not 15 <= f <= 24 for f in clip.frames) for clip in clips]
-    before = [clip.frames[0] < 15 for clip in clips]
-    after = [clip.frames[-1] > 24 for clip in clips]
-    assert 0.5 < np.mean(absent) < 1
-    assert np.mean(before) > 0.2
-    assert np.mean(after) > 0.2
+    clips = plan_clips([labelled("a", stack(60, 10, 49))], 450)
+    # By chance alone it would be a twelfth, for there are forty frames with the object.
+    assert np.mean([clip.frames[0] < 10 for clip in clips]) > 0.15
+    assert np.mean([clip.frames[-1] > 49 for clip in clips]) > 0.15
+    assert any(10 <= clip.frames[0] and clip.frames[-1] <= 49 for clip in clips)
 
 
 def test_the_budget_is_about_met_and_shared_by_data_sets() -> None:

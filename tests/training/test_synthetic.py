@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -11,7 +13,7 @@ from napari_medsam2.training.synthetic import made_up, warped
 
 @pytest.fixture(scope="module")
 def clips() -> list[tuple[np.ndarray, np.ndarray]]:
-    return [made_up(seed, frames=6) for seed in range(8)]
+    return [made_up(seed, frames=6) for seed in range(5)]
 
 
 def test_shapes_and_types(clips: list) -> None:
@@ -47,11 +49,11 @@ def test_objects_move_little_between_frames_and_some_end(clips: list) -> None:
             masks = labels == value
             there = masks.any(axis=(1, 2))
             ends += not there.all()
-            for one, two in zip(masks[:-1], masks[1:], strict=True):
+            for one, two in pairwise(masks):
                 if min(one.sum(), two.sum()) > 200:
                     overlaps.append((one & two).sum() / (one | two).sum())
     assert np.median(overlaps) > 0.6
-    assert ends > 2
+    assert ends > 1
 
 
 def disc() -> tuple[np.ndarray, np.ndarray]:

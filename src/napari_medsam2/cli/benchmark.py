@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_medsam2.errors import InputError
+from napari_medsam2.models import DEFAULT_MODEL
 
 from .console import progress, say
 
@@ -32,7 +33,7 @@ def benchmark(
             help="Models and baselines, as litemedsam,box-chain,copy,random-walker; "
             "MODEL=FILE takes weights of your own."
         ),
-    ] = "litemedsam",
+    ] = DEFAULT_MODEL,
     protocols: Annotated[
         str | None, typer.Option(help="Protocols, as frames,largest,video; all by default.")
     ] = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_medsam2.errors import InputError
+from napari_medsam2.models import DEFAULT_MODEL
 
 from .console import note, say, table
 
@@ -32,7 +33,7 @@ def finetune(
     output: Annotated[Path, typer.Option(help="A new folder for the model.")],
     base: Annotated[
         str, typer.Option(help="The model to begin from, by name or folder.")
-    ] = "litemedsam-track",
+    ] = DEFAULT_MODEL,
     parts: Annotated[
         str | None,
         typer.Option(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_medsam2.models import DEFAULT_MODEL
+
 from .console import out, table
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ def info(
     image: Annotated[Path, typer.Argument(help="An image file, or the folder of a DICOM series.")],
     model: Annotated[
         str, typer.Option(help="The model whose embeddings are estimated.")
-    ] = "litemedsam",
+    ] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell axes, shape, spacing, intensities and memory of an image."""
@@ -37,7 +39,7 @@ def info(
         table(("", str(image)), _lines(facts))
 
 
-def describe(volume: Volume, model: str = "litemedsam") -> dict[str, Any]:
+def describe(volume: Volume, model: str = DEFAULT_MODEL) -> dict[str, Any]:
     """Return what is worth knowing of a volume before segmenting it, as plain values.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_medsam2.errors import CheckpointError, InputError
+from napari_medsam2.models import DEFAULT_MODEL
 
 from .console import say, table
 from .options import (
@@ -52,7 +53,7 @@ def segment(
         typer.Option(
             help="A name from `models list`, a model folder, or a SAM 2 config (.yaml) of your own."
         ),
-    ] = "litemedsam",
+    ] = DEFAULT_MODEL,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A file whose weights replace the model's own.")
     ] = None,

@@ -10,6 +10,7 @@ from napari_medsam2.errors import InputError, ReadError
 from .datasets_case import Case
 from .datasets_folders import LABEL_FOLDERS, nnunet_folder, pair_folder
 from .datasets_npz import npz_folder
+from .datasets_session import is_session, session_file, session_folder
 from .datasets_table import json_manifest, table_manifest
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def read_manifest(
         - a folder with manifest.tsv, manifest.csv, manifest.json or cases.tsv;
         - an nnU-Net or Decathlon data set: dataset.json, imagesTr/, labelsTr/;
         - a folder with images/ and labels/ (or masks/) of equal names;
+        - a saved session (.medsam2.json), or a folder of them: frames with a prompt and a mask
+          count as truth, see `datasets_session`;
         - a folder of .npz files, as MedSAM prepares them (imgs, gts, spacing) or with image,
           labels, spacing and meta.
     splits, datasets : collection of str, optional
@@ -94,7 +97,7 @@ def _drafts(path: Path) -> list[Draft]:
         raise ReadError(f"{path.name}: a manifest is a .tsv, .csv or .json file, or a folder")
     if path.name == "dataset.json" and any(path.parent.glob("labelsT[rs]")):
         return nnunet_folder(path.parent)
-    return json_manifest(path)
+    return session_file(path) if is_session(path) else json_manifest(path)
 
 
 def _of_folder(folder: Path) -> list[Draft]:
@@ -105,11 +108,12 @@ def _of_folder(folder: Path) -> list[Draft]:
         return nnunet_folder(folder)
     if (folder / "images").is_dir() and any((folder / name).is_dir() for name in LABEL_FOLDERS):
         return pair_folder(folder)
-    drafts = npz_folder(folder)
+    drafts = session_folder(folder) or npz_folder(folder)
     if not drafts:
         raise ReadError(
             f"{folder}: is no data set; it needs a manifest ({', '.join(_MANIFESTS)}), "
-            "dataset.json with imagesTr and labelsTr, images and labels (or masks), or .npz files"
+            "dataset.json with imagesTr and labelsTr, images and labels (or masks), saved sessions "
+            "(.medsam2.json), or .npz files"
         )
     return drafts
 

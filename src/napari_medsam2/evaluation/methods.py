@@ -145,7 +145,7 @@ class ModelMethod:
     @property
     def has_memory(self) -> bool:
         """Whether it can segment a collection from one prompt."""
-        return self.card.family == "sam2"
+        return self.card.family in ("sam2", "litetrack")
 
     def collect(self, volumes: Sequence[Volume], prompts: Sequence[Prompt]) -> list[CollectedMask]:
         """Segment a collection of images from prompts on one of them."""

@@ -12,6 +12,7 @@ from napari_medsam2.session import Session
 from . import files
 from .comparison import Comparer
 from .editing import Editing
+from .learning import Learner
 from .lookahead import Lookahead
 from .model_files import ModelFiles
 from .news import News
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
+    from napari_medsam2.evaluation.datasets_session import TrueFrames
     from napari_medsam2.session import Run
     from napari_medsam2.tracking.tracker import Direction
 
@@ -61,6 +63,8 @@ class Controller(Editing):
         Frames embedded in advance.
     comparer : Comparer
         Compares the result with a true segmentation.
+    learner : Learner
+        Fine-tunes the model on corrections.
     segment_while_drawing : bool
         Whether a slice is segmented as soon as a prompt is drawn on it.
     last_error : MedSAM2Error or None
@@ -74,12 +78,17 @@ class Controller(Editing):
         self.model_files = ModelFiles()
         self.lookahead = Lookahead()
         self.comparer = Comparer(self.bench)
+        self.learner = Learner(self.bench, self.model_files)
         self._warming: Job | None = None
         self._runner.applied.connect(self._on_applied)
         self._runner.state_changed.connect(self._on_state)
         self.bench.leaving.connect(self._abandon)
         self.relabelled.connect(self.comparer.note_change)
         relay(self.comparer.changed, self.changed)
+        relay(self.learner.changed, self.changed)
+        relay(self.learner.told, self.message)
+        relay(self.learner.woken, self.woken)
+        self.learner.failed.connect(self._fail)
         # Kept, for signals hold their listeners weakly.
         self._news = News(self.message, self.woken, self._fail, self.model_files, self.comparer)
 
@@ -189,6 +198,26 @@ class Controller(Editing):
 
         return self._guarded(begin)
 
+    # Learning
+
+    def learn(self, minutes: float | None = None, frames: TrueFrames = "prompted") -> bool:
+        """Fine-tune the model in use on what was corrected in this image, in a thread.
+
+        What comes of it waits as `learner.lesson` for `learner.keep` or `learner.discard`.
+
+        Parameters
+        ----------
+        minutes : float, optional
+        frames : {"prompted", "segmented"}
+            Which frames count as truth: those with prompts and a mask, or all with a mask.
+
+        Returns
+        -------
+        bool
+            False if it could not begin; `last_error` and a notification say why.
+        """
+        return self._when_idle(lambda: self.learner.start(self._session_in_line(), minutes, frames))
+
     # Files
 
     def save_labels(self, path: str | Path) -> bool:
@@ -215,7 +244,7 @@ class Controller(Editing):
     def is_awake(self) -> bool:
         """Whether `poll` has anything to do, now or soon."""
         desk = self.bench.desk
-        others = (self._runner, self.model_files, self.comparer)
+        others = (self._runner, self.model_files, self.comparer, self.learner)
         if any(other.is_busy for other in others) or self._warming is not None:
             return True
         return desk is not None and (
@@ -238,6 +267,7 @@ class Controller(Editing):
         self._runner.poll(wait)
         self.model_files.poll()
         self.comparer.poll()
+        self.learner.poll()
         if self._warming is not None and self._warming.receive() is not None:
             self._warming = None
             self.warmed_up.emit()
@@ -283,6 +313,7 @@ class Controller(Editing):
             self.model_files.close()
             self.lookahead.close()
             self.comparer.close()
+            self.learner.close()
             self._let_go()
 
     # Inside

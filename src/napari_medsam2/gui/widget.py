@@ -13,6 +13,7 @@ from .compare_panel import ComparePanel
 from .controller import Controller
 from .image_panel import ImagePanel
 from .keys import Keys
+from .learn_panel import LearnPanel
 from .models_panel import ModelsPanel
 from .objects_panel import ObjectsPanel
 from .save_panel import SavePanel
@@ -67,9 +68,13 @@ class MedSAM2Widget(QWidget):
         self.segment = SegmentPanel(self.controller)
         self.save = SavePanel(self.controller)
         self.compare = ComparePanel(self.controller)
+        self.learn = LearnPanel(self.controller)
         self.message = _line("What happened last")
         self.engine = _line("Model, device and intensity window in use")
-        self.panels = (self.image, self.models, self.objects, self.segment, self.save, self.compare)
+        self.panels = (
+            *(self.image, self.models, self.objects, self.segment, self.save),
+            *(self.compare, self.learn),
+        )
         self._lay_out()
         self._keys = Keys(viewer, self.controller)
         self._is_open = True

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MODEL", "ModelCard", "State", "get", "models_folder", "names"]
 
-DEFAULT_MODEL = "litemedsam"
+DEFAULT_MODEL = "litemedsam-track"
 
 # What SAM 2's own configs say; `image_size` overrides it.
 _SIZE_OF_CONFIGS = 1024

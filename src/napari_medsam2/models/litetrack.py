@@ -26,10 +26,11 @@ from .catalogue import get
 from .checkpoints import file_sha256, load_state, load_strict
 from .device import device_errors
 from .litemedsam import IMAGE_SIZE, LiteMedSAM, network_boxes, to_frame
-from .litetrack_carry import CarriedPrompt, Remembered, box_of, carry, remember
+from .litetrack_carry import CarriedPrompt, Remembered, box_of, carry, contrast_left, remember
 from .litetrack_network import ObjectHead, PromptNetwork
 from .matching import CELLS, content, to_square, unit_features
 from .sam_decoder import FastMaskDecoder, fast_mask_decoder
+from .stopping import Evidence, StopRule, moved, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,8 @@ _BASE = "litemedsam"
 _RULES = MemoryRules(
     memories=4, pointers=4, max_conditioning=4, past_pointers_only=False, signed_distance=True
 )
+# When a mask that was found is no longer the object, whatever the learned score says.
+_STOP = StopRule()
 _PROMPT_LOGIT = 8.0
 _MOST_LOGIT = 10.0
 _SURE = 10.0
@@ -102,6 +105,7 @@ class LiteTrack:
     _mask_decoder: FastMaskDecoder = field(repr=False)
     _object_head: ObjectHead = field(repr=False)
     rules: MemoryRules = _RULES
+    rule: StopRule = _STOP
     _recent: _Recent = field(default_factory=_Recent, repr=False)
 
     @classmethod
@@ -200,6 +204,8 @@ class LiteTrack:
                 answer = self._nothing() if prompt is None else next(answers)
                 if prompt is not None and past.last is not None:
                     answer = _without_strays(answer, past.last)
+                    if self._is_gone(features, answer, prompt, past, shape):
+                        answer = replace(answer, object_score=min(answer.object_score, -_SURE))
                 trace = self._trace(embedding, answer)
                 ended = not trace.is_present and past.absent_for >= self.rules.memories - 2
                 traces.append(replace(trace, ended=ended))
@@ -331,6 +337,37 @@ class LiteTrack:
             mean = sum(w * part for w, part in zip(_WEIGHTS, parts, strict=True))
             answers.append(replace(answer, logits=_logit(mean) - _logit(_THRESHOLD)))
         return answers
+
+    def _is_gone(
+        self,
+        features: Tensor,
+        answer: _Answer,
+        prompt: CarriedPrompt,
+        past: _Past,
+        shape: tuple[int, int],
+    ) -> bool:
+        """Whether the mask looks or lies so unlike the object that the object must have ended.
+
+        The rule of the box chain, which holds where the learned score has never seen the like.
+        """
+        assert past.last is not None
+        height, width = shape
+        mask = torch.zeros_like(answer.logits)
+        mask[:height, :width] = (answer.logits[:height, :width] > 0).float()
+        if not bool(mask.any()):
+            return True
+        found = remember(features, mask)
+        now, before = (np.asarray((m.mask >= 0.5).cpu()) for m in (found, past.last))
+        if not now.any():
+            return False  # thinner than what is remembered: nothing to compare
+        step = len(now) / IMAGE_SIZE
+        shifted = moved(before, *(by * step for by in prompt.motion))
+        evidence = Evidence(
+            contrast=contrast_left(features, found.cells, past.keys, shape),
+            overlap=overlap(shifted, now),
+            overlap_in_place=overlap(before, now),
+        )
+        return self.rule.ended(evidence)
 
     def _nothing(self) -> _Answer:
         logits = torch.full((IMAGE_SIZE, IMAGE_SIZE), -_MOST_LOGIT, device=self.device.torch)

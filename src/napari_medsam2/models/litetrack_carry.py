@@ -19,7 +19,7 @@ from .matching import CELLS, SCALE, Seen, carry_labels, centre, difference, like
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CarriedPrompt", "Remembered", "box_of", "carry", "remember"]
+__all__ = ["CarriedPrompt", "Remembered", "box_of", "carry", "contrast_left", "remember"]
 
 # What counts as object in carried labels; half of it would lose what is thinner than a cell.
 THRESHOLD = 0.45
@@ -76,6 +76,8 @@ class CarriedPrompt:
         (256, 256), the rough mask as a prompt.
     box : torch.Tensor
         (4,) x0, y0, x1, y1.
+    motion : (float, float)
+        How far it has moved since the last mask, down and right, in pixels of the square.
     evidence : torch.Tensor
         (6,): contrast that is left, how alike the cells are, the surest cell, growth since the last
         frame, since the first, overlap with the last mask, moved along.
@@ -84,6 +86,7 @@ class CarriedPrompt:
     labels: torch.Tensor = field(repr=False)
     logits: torch.Tensor = field(repr=False)
     box: torch.Tensor = field(repr=False)
+    motion: tuple[float, float]
     evidence: torch.Tensor = field(repr=False)
 
 
@@ -148,8 +151,8 @@ def carry(
     within = covered(content).to(cells.device)
     labels = _pixels(cells, within)
     logits = ((labels - THRESHOLD) / (1 - THRESHOLD)).clamp(-1, 1) * _LOGIT
-    told = _evidence(features, keys, before, carried.likeness, cells, within, (dy, dx))
-    return CarriedPrompt(labels, logits, box, told)
+    told = _evidence(features, keys, before, carried.likeness, cells, content, (dy, dx))
+    return CarriedPrompt(labels, logits, box, (dy, dx), told)
 
 
 @lru_cache(maxsize=8)
@@ -170,22 +173,49 @@ def _pixels(cells: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
     return torch.where(wide[1] > 0, wide[0] / wide[1].clamp_min(0.02), 0.0).clamp(0, 1)
 
 
+def contrast_left(
+    features: torch.Tensor,
+    cells: torch.Tensor,
+    keys: Sequence[Remembered],
+    content: tuple[int, int],
+) -> float:
+    """Return how much of an object's difference from its surroundings is left on a frame.
+
+    Parameters
+    ----------
+    features : torch.Tensor
+        (channels, 32, 32) of the frame, of length 1.
+    cells : torch.Tensor
+        (32, 32), how much of each cell is taken for the object.
+    keys : sequence of Remembered
+        What it is compared with.
+    content : (height, width)
+        What the frame fills of the square.
+
+    Returns
+    -------
+    float
+        As in `stopping.Evidence`; the mean over the keys.
+    """
+    inside_frame = (covered(content).to(cells.device) > 0.5).float()
+    now = difference(features, cells, inside_frame)
+    contrasts = []
+    for key in keys:
+        then = difference(key.features, key.cells, inside_frame)
+        if then is not None and now is not None:
+            contrasts.append(float((now @ then) / (then @ then).clamp_min(1e-9)))
+    return sum(contrasts) / len(contrasts) if contrasts else 1.0
+
+
 def _evidence(
     features: torch.Tensor,
     keys: Sequence[Remembered],
     before: Seen,
     alike: torch.Tensor,
     cells: torch.Tensor,
-    within: torch.Tensor,
+    content: tuple[int, int],
     motion: tuple[float, float],
 ) -> torch.Tensor:
-    inside_frame = (within > 0.5).float()
-    contrasts = []
-    for key in keys:
-        then = difference(key.features, key.cells, inside_frame)
-        now = difference(features, cells, inside_frame)
-        if then is not None and now is not None:
-            contrasts.append(float((now @ then) / (then @ then).clamp_min(1e-9)))
     inside = (cells >= THRESHOLD).float()
     area = cells.sum() + 0.05
     first = torch.stack([key.cells.sum() for key in keys]).mean() + 0.05
@@ -194,7 +224,7 @@ def _evidence(
     )
     union = torch.maximum(moved, cells).sum().clamp_min(1e-6)
     values = [
-        sum(contrasts) / len(contrasts) if contrasts else 1.0,
+        contrast_left(features, cells, keys, content),
         float((alike * inside).sum() / inside.sum().clamp_min(1)),
         float(cells.max()),
         float((area / (before.cells.sum() + 0.05)).log()),

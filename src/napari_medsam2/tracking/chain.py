@@ -31,8 +31,7 @@ from napari_medsam2.models.matching import (
     to_pixels,
     unit_features,
 )
-
-from .stopping import Evidence, StopRule, moved, overlap
+from napari_medsam2.models.stopping import Evidence, StopRule, moved, overlap
 
 if TYPE_CHECKING:
     import torch

@@ -144,8 +144,10 @@ def embed_clips(
     Raises
     ------
     InputError
-        If the folder is of other clips or another encoder.
+        If there are no clips, or the folder is of other clips or another encoder.
     """
+    if not clips:
+        raise InputError("there are no clips: no case shows an object that can be learnt")
     key = _key(clips, model)
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "clips.json"

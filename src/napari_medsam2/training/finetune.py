@@ -16,6 +16,7 @@ from napari_medsam2.models.folders import write_card
 
 from .bases import PARTS, make_kit
 from .clips import made_up_clips, plan_clips, split_cases
+from .corrections import whole_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -119,6 +120,7 @@ def finetune(
     choices: Choices,
     output: Path,
     *,
+    val: Sequence[Case] | None = None,
     resume: bool = False,
     progress: Callable[[Report], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -128,11 +130,14 @@ def finetune(
     Parameters
     ----------
     cases : sequence of Case
-        Divided by `clips.split_cases`.
+        Divided by `clips.split_cases`, unless `val` is given.
     choices : Choices
     output : Path
         A new folder, or that of a run to go on with. In ``training/`` it keeps embeddings,
         checkpoint and log, which may be deleted when the model is done.
+    val : sequence of Case, optional
+        What to judge by, such as other slices of the images that are learnt from: nothing is
+        divided then, subjects are not compared, and the card says so.
     resume : bool
     progress : callable, optional
     cancelled : callable, optional
@@ -159,18 +164,24 @@ def finetune(
 
     prepare()
     tell = progress or (lambda _: None)
-    train, val = split_cases(cases, choices.seed)
+    train, judge = split_cases(cases, choices.seed) if val is None else ([*cases], [*val])
+    if not train or not judge:
+        raise InputError("fine-tuning needs cases to learn from and cases to judge by")
     device = choose_device(choices.device)
     card = models.get(choices.base)
     kit = make_kit(card, choices.parts, device, choices)
     folder = _begin(output, resume)
-    facts = _facts(train, val, choices, card)
+    facts = _facts(train, judge, choices, card)
+    facts["held_back"] = "cases" if val is None else "slices of the same images"
     clips = plan_clips(train, choices.frames, choices.seed)
     clips += made_up_clips(round(choices.frames * _MADE_UP_SHARE / _CLIP), choices.seed)
-    held = plan_clips(val, choices.val_frames, choices.seed + 1)
+    if val is None:
+        held = plan_clips(judge, choices.val_frames, choices.seed + 1)
+    else:
+        held = whole_clips(judge, choices.val_frames)
     with team(device.torch) as together:
         recipe = kit.prepare(
-            clips, held, (*train, *val), folder, lambda n, m: tell(Report("embedding", n, m))
+            clips, held, (*train, *judge), folder, lambda n, m: tell(Report("embedding", n, m))
         )
         schedule = Schedule(
             steps=choices.steps,
@@ -275,6 +286,7 @@ def _write(
         data={
             "datasets": {n: f"{t} train, {v} val" for n, (t, v) in facts["datasets"].items()},
             "frames": choices.frames,
+            "held_back": facts["held_back"],
         },
         recipe={
             "parts": list(kit.parts),

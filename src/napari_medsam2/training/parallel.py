@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = ["Team", "team"]
+
+# All wait while the leading process judges.
+_PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ def team(device: torch.device) -> Iterator[Team]:
     if size == 1:
         yield Team()
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Team(distributed.get_rank(), distributed.get_world_size())
     finally:

@@ -253,14 +253,14 @@ class SAM2Recipe:
             answers = [(0, follower.start(points))]
             clicks = int(rng.integers(_CORRECTIONS + 1))
             answers += self._corrected(follower, 0, answers[0][1], points, truth[0], clicks, rng)
-            follower.keep(0, answers[-1][1], prompted=True, points=True)
+            follower.keep(0, answers[-1][1], prompted=True)
         for frame in range(1, len(truth)):
             answers.append((frame, follower.track(frame)))
             clicks = int(rng.integers(1, _LATER_CLICKS + 1)) if frame == later else 0
             answers += self._corrected(
                 follower, frame, answers[-1][1], None, truth[frame], clicks, rng
             )
-            follower.keep(frame, answers[-1][1], prompted=clicks > 0, points=clicks > 0)
+            follower.keep(frame, answers[-1][1], prompted=clicks > 0)
         return answers
 
     def _corrected(
@@ -307,7 +307,7 @@ class SAM2Recipe:
             follower = Follower(self.net, self._levels(self._val, course), 1)
             for frame in range(len(truth)):
                 answer = follower.track(frame) if frame else follower.start(tight_boxes(box))
-                follower.keep(frame, answer, prompted=not frame, points=not frame)
+                follower.keep(frame, answer, prompted=not frame)
                 masks.append((follower.enlarged(answer.mask)[0, 0] > 0).cpu().numpy())
         dices = [dice(mask, true) for mask, true in zip(masks, truth[:, 0], strict=True)]
         right = [bool(m.any()) == bool(t.any()) for m, t in zip(masks, truth[:, 0], strict=True)]

@@ -115,24 +115,17 @@ class Follower:
         former = answer.mask.detach().float().clamp(-_MOST_SURE, _MOST_SURE)
         return self._decode(frame, answer.pixels, points, former)
 
-    def keep(self, frame: int, answer: Answer, *, prompted: bool, points: bool = False) -> None:
-        """Remember a frame.
+    def keep(self, frame: int, answer: Answer, *, prompted: bool) -> None:
+        """Remember a frame, as one on which a person has said what is there or as another.
 
-        Parameters
-        ----------
-        frame : int
-        answer : Answer
-        prompted : bool
-            Whether a person has said what is there.
-        points : bool
-            Whether it was said by points or a box.
+        A given mask is remembered as coarse as any other, as the video predictor has it.
         """
         features, positions = self._net._encode_new_memory(
             current_vision_feats=[self._flat(self._of(self._coarse, frame))],
             feat_sizes=[self._grid],
             pred_masks_high_res=self.enlarged(answer.mask),
             object_score_logits=answer.scores[:, None],
-            is_mask_from_pts=points,
+            is_mask_from_pts=prompted,
         )
         kind = "cond_frame_outputs" if prompted else "non_cond_frame_outputs"
         self._past[kind][frame] = {
