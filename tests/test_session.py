@@ -387,7 +387,7 @@ def test_the_one_liner_with_a_real_model():
 
 
 def test_litemedsam_refuses_what_it_cannot_follow():
-    session = Session(two_blocks(3), window=(0, 255))
+    session = Session(two_blocks(3), model="litemedsam", window=(0, 255))
     session.add_points(1, [(20, 10)], [1], 4)
     with pytest.raises(PromptError, match="object 4, frame 1: LiteMedSAM needs a box"):
         session.segment(1)

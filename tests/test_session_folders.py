@@ -76,7 +76,7 @@ def test_where_the_folder_is_gone_it_is_named(tmp_path: Path) -> None:
 def test_a_model_that_is_no_text_is_refused(tmp_path: Path) -> None:
     session = nm.Session(FRAMES, window=(0, 255))
     path = session.save(tmp_path / "x.medsam2.json")
-    text = path.read_text(encoding="utf-8").replace('"litemedsam"', "3")
+    text = path.read_text(encoding="utf-8").replace(f'"{nm.models.DEFAULT_MODEL}"', "3")
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ReadError, match=r"session\.settings\.model: must be text in quotes, got 3"):
         nm.Session.load(path, FRAMES)

@@ -89,7 +89,7 @@ class TestBadInput:
             (["--window", "5,1"], "low < high"),
             (["--window", "abdomen"], "needs Hounsfield units"),
             (["--window", "display"], "no display window"),
-            (["--model", "sam9"], "unknown model 'sam9'; known: litemedsam"),
+            (["--model", "sam9"], "unknown model 'sam9'; known: litemedsam-track"),
             (["--precision", "fp8"], "unknown precision 'fp8'"),
             (["--device", "tpu"], "unknown device 'tpu'"),
             (["--device", "cuda:99"], "'cuda:99' is not there"),

@@ -59,7 +59,7 @@ class TestModels:
     def test_list_as_json(self):
         cards = json.loads(call("models", "list", "--json").stdout)
         assert [card["name"] for card in cards] == list(models.names())
-        assert cards[0]["licence"] == "Apache-2.0"
+        assert cards[1]["licence"] == "Apache-2.0"
         assert cards[0]["state"] == "ready"
 
     def test_path(self):

@@ -133,7 +133,8 @@ def test_segment_a_tiff_by_a_prompts_file_equals_the_one_liner(tmp_path: Path):
 
 
 def test_clicks_alone_are_refused_by_the_model_that_needs_boxes(nifti: Path):
-    done = run("segment", nifti, "--output", nifti.parent / "o.nii.gz", "--point", "2,30,40,+")
+    point = ("--model", "litemedsam", "--point", "2,30,40,+")
+    done = run("segment", nifti, "--output", nifti.parent / "o.nii.gz", *point)
     assert done.returncode == 2
     assert "LiteMedSAM needs a box" in done.stderr.splitlines()[-1]
     assert os.listdir(nifti.parent) == [nifti.name]

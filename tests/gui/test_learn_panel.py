@@ -193,7 +193,6 @@ def test_the_widget_closed_meanwhile(viewer, widget, panel, qtbot, training, own
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 def test_a_real_network_learns(widget, panel, qtbot):
     widget.controller.learner.options = {
         "steps": 2,

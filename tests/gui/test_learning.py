@@ -292,7 +292,6 @@ class TestObstacles:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 def test_a_real_network_learns(controller, own):
     correct(controller)
     learner = controller.learner

@@ -58,7 +58,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
             sha256=hashlib.sha256(script.content).hexdigest(),
         )
         cards = (
-            models.get("litemedsam"),
+            models.get(models.DEFAULT_MODEL),
             free,
             replace(
                 models.get("medsam2_latest"),
@@ -116,7 +116,7 @@ def downloads() -> list[str]:
 class TestStates:
     def test_each_model_says_what_it_lacks(self, panel, tmp_path):
         assert titles(panel) == [
-            "LiteMedSAM",
+            "LiteMedSAM-track",
             "Free – needs download, 1.00 MB",
             "Shared – needs download",
             "Broken – wrong file",

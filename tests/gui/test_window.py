@@ -120,6 +120,7 @@ def test_clicks_are_positive_and_with_shift_or_t_negative(viewer, widget, qtbot)
 
 def test_points_alone_bring_a_notification_with_the_reason(viewer, qtbot, notes, cold):
     _, widget = viewer.window.add_plugin_dock_widget(*PLUGIN)
+    widget.controller.bench.configure(model="litemedsam")
     press(viewer, Qt.Key.Key_P)
     QTest.mouseClick(canvas(viewer), Qt.MouseButton.LeftButton, pos=pixel(viewer, 30, 40))
     qtbot.waitUntil(lambda: len(notes) > 0, timeout=LONG)

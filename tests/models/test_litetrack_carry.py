@@ -74,3 +74,14 @@ def test_a_memory_keeps_two_pixels():
     assert (x0, x1) == pytest.approx((97, 147), abs=2)
     assert float(past.cells.sum()) == pytest.approx(31 * 50 / 64)
     assert not remember(torch.zeros(2, 32, 32), torch.zeros(SIDE, SIDE)).shows
+
+
+def test_an_object_thinner_than_what_is_remembered_still_has_a_box():
+    mask = torch.zeros(SIDE, SIDE)
+    mask[101, 40:90] = 1
+    past = remember(torch.zeros(2, 32, 32), mask)
+    assert past.shows
+    assert box_of(past.mask) == pytest.approx((100, 40, 102, 90))
+    features = torch.nn.functional.normalize(torch.ones(2, 32, 32), dim=0)
+    box = carry(features, [past], past, (SIDE, SIDE)).box
+    assert bool((box[2:] >= box[:2]).all())

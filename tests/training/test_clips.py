@@ -106,7 +106,7 @@ def test_many_clips_hold_frames_without_the_object() -> None:
     # By chance alone it would be a twelfth, for there are forty frames with the object.
     assert np.mean([clip.frames[0] < 10 for clip in clips]) > 0.15
     assert np.mean([clip.frames[-1] > 49 for clip in clips]) > 0.15
-    assert any(10 <= clip.frames[0] and clip.frames[-1] <= 49 for clip in clips)
+    assert any(clip.frames[0] >= 10 and clip.frames[-1] <= 49 for clip in clips)
 
 
 def test_the_budget_is_about_met_and_shared_by_data_sets() -> None:

@@ -163,7 +163,6 @@ def test_gentle_choices():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 def test_a_model_learns_from_corrections_and_its_card_says_how(tmp_path: Path) -> None:
     learn, held = correction_cases(corrected())
     choices = gentle(

@@ -61,7 +61,7 @@ def test_what_comes_after_a_step_is_forgotten(tmp_path: Path) -> None:
     assert log.read()["loss"] == [(1, 2.0), (2, 1.0), (3, 7.0)]
 
 
-@pytest.mark.parametrize("rest", ["3", "3,0.0", "3,0.003,lo", "3,0.003,loss,"])
+@pytest.mark.parametrize("rest", ["1", "3", "3,0.0", "3,0.003,lo", "3,0.003,loss,"])
 def test_half_a_line_of_a_killed_run_is_passed_over(tmp_path: Path, rest: str) -> None:
     log = written(tmp_path / "log.csv", 2)
     with log.path.open("a") as file:

@@ -61,7 +61,7 @@ class Remembered:
     @property
     def shows(self) -> bool:
         """Whether the object is on it."""
-        return bool((self.mask >= 0.5).any())
+        return bool((self.mask > 0).any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +98,15 @@ def remember(features: torch.Tensor, mask: torch.Tensor) -> Remembered:
 def box_of(mask: torch.Tensor) -> tuple[float, float, float, float]:
     """Return the half-open (y0, x0, y1, x1), in pixels of the square, of what is above a half.
 
+    Of an object thinner than the pixels of the mask, of what is most of it.
+
     Parameters
     ----------
     mask : torch.Tensor
         (n, n), square; n pixels are 256 of the square. Not empty.
     """
-    rows = (mask >= 0.5).any(1).nonzero()[:, 0]
-    cols = (mask >= 0.5).any(0).nonzero()[:, 0]
+    inside = mask >= mask.max().clamp_max(0.5)
+    rows, cols = inside.any(1).nonzero()[:, 0], inside.any(0).nonzero()[:, 0]
     pixel = SCALE / len(mask)
     y0, y1 = float(rows[0]) * pixel, float(rows[-1] + 1) * pixel
     return y0, float(cols[0]) * pixel, y1, float(cols[-1] + 1) * pixel

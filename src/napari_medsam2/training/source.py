@@ -243,7 +243,7 @@ class Source:
 
     def _unit(self, row: int) -> Tensor:
         if row not in self._features:
-            features = torch.from_numpy(np.asarray(self.data.features[row]))
+            features = torch.from_numpy(np.array(self.data.features[row]))
             self._features[row] = pooled_features(features).half()
         return self._features[row].float()
 
