@@ -173,7 +173,7 @@ class TestDownload:
         assert panel.row.download.isHidden()
         assert panel.row.bar.value() == round(1000 * half / len(server.content))
         assert titles(panel)[1] == "Free – downloading"
-        widget.controller.bench.configure(model="litemedsam")
+        widget.controller.bench.configure(model=models.DEFAULT_MODEL)
         qtbot.waitUntil(panel.row.isHidden)
         draw(widget.controller)
         labels = viewer.layers["disc [MedSAM2]"]

@@ -68,6 +68,7 @@ def test_half_a_line_of_a_killed_run_is_passed_over(tmp_path: Path, rest: str) -
         file.write(rest)
     assert log.read()["loss"] == [(1, 2.0), (2, 1.0)]
     log.cut(2)
+    assert log.path.read_bytes() == written(tmp_path / "whole.csv", 2).path.read_bytes()
     log.write(3, 0.003, {"loss": 0.5}, {})
     assert log.read()["loss"] == [(1, 2.0), (2, 1.0), (3, 0.5)]
 

@@ -162,7 +162,7 @@ def test_the_loss_falls_and_only_what_is_meant_to_learn_changes(
 ) -> None:
     net = new_net()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    one = recipe(net, parts, n=3 if "encoder" in parts else 6)
+    one = recipe(net, parts, n=3 if "encoder" in parts else 4)
     first = one.validate()
     trainer = Trainer(one, Schedule(steps=10, warm_up=2, judge_every=10, average=0.5), tmp_path)
     trainer.run()
