@@ -27,7 +27,7 @@ def test_the_default_model_is_installed_and_whole():
     assert card.is_ready
     assert card.state == "ready"
     assert card.verify() == card.path
-    assert card.licence.startswith("Apache-2.0")
+    assert card.licence == "Apache-2.0"
     assert [c.name for c in models.list()] == list(models.names())
 
 
@@ -64,7 +64,10 @@ def test_every_card_is_complete(card):
         assert card.source.endswith(f"/{card.filename}")
 
 
-@pytest.mark.parametrize("card", CARDS[1:], ids=models.names()[1:])
+OF_SAM2 = [card for card in CARDS if card.family == "sam2"]
+
+
+@pytest.mark.parametrize("card", OF_SAM2, ids=[card.name for card in OF_SAM2])
 def test_every_architecture_is_in_the_package_sam2(card):
     sam2 = pytest.importorskip("sam2")
     assert (Path(sam2.__path__[0]) / card.config).is_file()

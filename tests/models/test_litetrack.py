@@ -175,7 +175,7 @@ def test_objects_are_carried_together_as_one_by_one(track):
     both = track.track(embedding, [recalled([(1, key)]) for key in keys])
     for key, together in zip(keys, both, strict=True):
         (alone,) = track.track(embedding, [recalled([(1, key)])])
-        torch.testing.assert_close(alone.logits, together.logits, atol=1e-2, rtol=0)
+        torch.testing.assert_close(alone.logits, together.logits, atol=5e-2, rtol=0)
 
 
 def test_what_is_gone_for_three_frames_has_ended(network, base):

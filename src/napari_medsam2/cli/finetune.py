@@ -86,6 +86,7 @@ def finetune(
     prepare()
     from napari_medsam2.training.finetune import Choices
     from napari_medsam2.training.finetune import finetune as train
+    from napari_medsam2.training.parallel import leads
 
     if precision not in ("auto", "fp32"):
         raise InputError(f'--precision "{precision}": use auto or fp32')
@@ -110,7 +111,9 @@ def finetune(
         splits=_names(splits) or None,
         datasets=_names(datasets) or None,
     )
-    card = train(cases, choices, output, resume=resume, progress=_tell)
+    card = train(cases, choices, output, resume=resume, progress=_tell if leads() else None)
+    if not leads():
+        return
     if add:
         models.register(output)
     _conclude(card, output)

@@ -154,30 +154,6 @@ class LiteMedSAM:
                 answers.update(zip(indices, found, strict=True))
         return [answers[index] for index in range(len(prompts))]
 
-    def boxed(
-        self, features: torch.Tensor, boxes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Answer boxes in the network's own coordinates.
-
-        Parameters
-        ----------
-        features : torch.Tensor
-            (1, channels, 64, 64).
-        boxes : torch.Tensor
-            (N, 4) of x0, y0, x1, y1: first and last pixels of the 256 x 256 square.
-
-        Returns
-        -------
-        logits : torch.Tensor
-            (N, 256, 256).
-        ious : torch.Tensor
-            (N,).
-        """
-        sparse, _ = self._prompt_encoder(points=None, boxes=boxes, masks=None)
-        no_mask = self._prompt_encoder.no_mask_embed.weight[0]
-        logits, ious = self._mask_decoder(features, sparse, no_mask)
-        return logits, ious
-
     def _decode_objects(
         self, features: torch.Tensor, shape: tuple[int, int], prompts: Sequence[FramePrompt]
     ) -> list[Answer]:

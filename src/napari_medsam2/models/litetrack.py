@@ -27,8 +27,9 @@ from .checkpoints import file_sha256, load_state, load_strict
 from .device import device_errors
 from .litemedsam import IMAGE_SIZE, LiteMedSAM, network_boxes, to_frame
 from .litetrack_carry import CarriedPrompt, Remembered, box_of, carry, contrast_left, remember
+from .litetrack_memory import Past, packed
 from .litetrack_network import ObjectHead, PromptNetwork
-from .matching import CELLS, content, to_square, unit_features
+from .matching import content, to_square, unit_features
 from .sam_decoder import FastMaskDecoder, fast_mask_decoder
 from .stopping import Evidence, StopRule, moved, overlap
 
@@ -54,14 +55,8 @@ _STOP = StopRule()
 _PROMPT_LOGIT = 8.0
 _MOST_LOGIT = 10.0
 _SURE = 10.0
-_FINE = 128 // CELLS
-# What the box decoder, the trained decoder and the carried labels weigh in a tracked mask.
-_WEIGHTS = (0.25, 0.0, 0.75)
-_THRESHOLD = 0.45
 # A part that is new and smaller than this share of the largest one is no part of the object.
 _LEAST_PART = 0.25
-# Anywhere on the frame: for images that have no order.
-_ANYWHERE = CELLS - 1
 
 
 @dataclass(eq=False)
@@ -188,7 +183,7 @@ class LiteTrack:
     def track(self, embedding: Embedding, recalled: Sequence[Recalled]) -> list[Trace]:
         """Find objects on one frame by their past alone, one trace for each, in order."""
         with torch.inference_mode(), device_errors(self.device):
-            pasts = [_Past.of(one, self.rules) for one in recalled]
+            pasts = [Past.of(one, self.rules) for one in recalled]
             features = unit_features(embedding)
             shape = content(embedding.shape)
             carried: list[CarriedPrompt | None] = [
@@ -320,7 +315,7 @@ class LiteTrack:
     # Tracking
 
     def _track(self, embedding: Embedding, carried: Sequence[CarriedPrompt]) -> list[_Answer]:
-        """Decode carried objects, and weigh both decoders with the carried labels."""
+        """Decode carried objects by their rough masks and boxes."""
         if not carried:
             return []
         device = self.device.torch
@@ -328,22 +323,14 @@ class LiteTrack:
         rough = torch.stack([c.logits for c in carried])[:, None].to(device)
         evidence = torch.stack([c.evidence for c in carried]).to(device)
         sparse, dense = self._prompt_encoder(None, boxes, rough)
-        own = self._decoded(embedding, sparse, dense, evidence)
-        features = embedding.features.to(device)[None]
-        boxed, _ = self.base.boxed(features, boxes)
-        answers = []
-        for answer, logits, prompt in zip(own, boxed, carried, strict=True):
-            parts = (logits.sigmoid(), answer.logits.sigmoid(), prompt.labels)
-            mean = sum(w * part for w, part in zip(_WEIGHTS, parts, strict=True))
-            answers.append(replace(answer, logits=_logit(mean) - _logit(_THRESHOLD)))
-        return answers
+        return self._decoded(embedding, sparse, dense, evidence)
 
     def _is_gone(
         self,
         features: Tensor,
         answer: _Answer,
         prompt: CarriedPrompt,
-        past: _Past,
+        past: Past,
         shape: tuple[int, int],
     ) -> bool:
         """Whether the mask looks or lies so unlike the object that the object must have ended.
@@ -389,50 +376,11 @@ class LiteTrack:
                 predicted_iou=answer.predicted_iou,
                 object_score=score,
                 pointer=torch.tensor([score]),
-                memory=_packed(past),
+                memory=packed(past),
             )
 
     def _predicted(self, answer: _Answer, shape: tuple[int, int]) -> Prediction:
         return Prediction(to_frame(answer.logits, shape), answer.predicted_iou, answer.object_score)
-
-
-@dataclass(frozen=True, eq=False)
-class _Past:
-    """What is remembered of an object, as `carry` wants it.
-
-    Attributes
-    ----------
-    keys : tuple of Remembered
-        Prompted frames that show the object, or all, where frames have no order.
-    last : Remembered or None
-        The newest frame that shows it; None: none does.
-    absent_for : int
-        On how many of the newest frames it was not.
-    reach : int
-    """
-
-    keys: tuple[Remembered, ...]
-    last: Remembered | None
-    absent_for: int
-    reach: int
-
-    @classmethod
-    def of(cls, recalled: Recalled, rules: MemoryRules) -> _Past:
-        """Sort what a memory bank gives."""
-        packed = [(slot, memory) for slot, memory in recalled.memories]
-        keys = [_unpacked(memory) for slot, memory in packed if slot == 0]
-        if not recalled.pointers:
-            shown = tuple(key for key in keys if key.shows)
-            return cls(shown, shown[0] if shown else None, 0, _ANYWHERE)
-        distances = [distance for distance, _ in recalled.pointers[: len(keys)]]
-        behind = {rules.memories - slot: _unpacked(memory) for slot, memory in packed if slot > 0}
-        behind.update({d: key for d, key in zip(distances, keys, strict=True) if d > 0})
-        newest = sorted(behind)
-        showing = [distance for distance in newest if behind[distance].shows]
-        shown = tuple(key for key in keys if key.shows)
-        last = behind[showing[0]] if showing else (shown[0] if shown else None)
-        absent = sum(1 for d in newest if d < rules.memories and (not showing or d < showing[0]))
-        return cls(shown or ((last,) if last else ()), last, absent, 5)
 
 
 def new_network() -> PromptNetwork:
@@ -442,26 +390,6 @@ def new_network() -> PromptNetwork:
     card = get(_BASE)
     base = build_network(card.verify(), card.name)
     return PromptNetwork(base.prompt_encoder, base.mask_decoder)
-
-
-def _packed(past: Remembered) -> Tensor:
-    """Return (channels + 16, 32, 32): features, and the mask's sub-cells."""
-    fine = past.mask.view(CELLS, _FINE, CELLS, _FINE).permute(1, 3, 0, 2).flatten(0, 1)
-    return torch.cat([past.features, fine]).half()
-
-
-def _unpacked(memory: Tensor) -> Remembered:
-    count = _FINE * _FINE
-    features, fine = memory[:-count].float(), memory[-count:].float()
-    mask = fine.view(_FINE, _FINE, CELLS, CELLS).permute(2, 0, 3, 1).reshape(128, 128)
-    return Remembered(features, mask)
-
-
-def _logit(share: Any) -> Any:
-    if isinstance(share, float):
-        return float(np.log(share / (1 - share)))
-    inside = share.clamp(1e-4, 1 - 1e-4)
-    return (inside / (1 - inside)).log()
 
 
 def _without_strays(answer: _Answer, last: Remembered) -> _Answer:

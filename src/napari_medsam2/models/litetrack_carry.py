@@ -70,8 +70,6 @@ class CarriedPrompt:
 
     Attributes
     ----------
-    labels : torch.Tensor
-        (256, 256) carried labels, 0 to 1.
     logits : torch.Tensor
         (256, 256), the rough mask as a prompt.
     box : torch.Tensor
@@ -83,7 +81,6 @@ class CarriedPrompt:
         frame, since the first, overlap with the last mask, moved along.
     """
 
-    labels: torch.Tensor = field(repr=False)
     logits: torch.Tensor = field(repr=False)
     box: torch.Tensor = field(repr=False)
     motion: tuple[float, float]
@@ -154,7 +151,7 @@ def carry(
     labels = _pixels(cells, within)
     logits = ((labels - THRESHOLD) / (1 - THRESHOLD)).clamp(-1, 1) * _LOGIT
     told = _evidence(features, keys, before, carried.likeness, cells, content, (dy, dx))
-    return CarriedPrompt(labels, logits, box, (dy, dx), told)
+    return CarriedPrompt(logits, box, (dy, dx), told)
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_medsam2 import models
 from napari_medsam2.errors import InputError
 from napari_medsam2.io.atomic import atomic_path
-from napari_medsam2.models.folders import write_card
+from napari_medsam2.models.folders import read_card, write_card
 
 from .bases import PARTS, make_kit
 from .clips import made_up_clips, plan_clips, split_cases
@@ -160,17 +160,17 @@ def finetune(
     from napari_medsam2.models.runtime import prepare
 
     from .loop import Schedule, Trainer
-    from .parallel import team
+    from .parallel import leads, own_device, team
 
     prepare()
     tell = progress or (lambda _: None)
     train, judge = split_cases(cases, choices.seed) if val is None else ([*cases], [*val])
     if not train or not judge:
         raise InputError("fine-tuning needs cases to learn from and cases to judge by")
-    device = choose_device(choices.device)
+    device = choose_device(own_device(choices.device))
     card = models.get(choices.base)
     kit = make_kit(card, choices.parts, device, choices)
-    folder = _begin(output, resume)
+    folder = _begin(output, resume or not leads())
     facts = _facts(train, judge, choices, card)
     facts["held_back"] = "cases" if val is None else "slices of the same images"
     clips = plan_clips(train, choices.frames, choices.seed)
@@ -180,9 +180,10 @@ def finetune(
     else:
         held = whole_clips(judge, choices.val_frames)
     with team(device.torch) as together:
-        recipe = kit.prepare(
-            clips, held, (*train, *judge), folder, lambda n, m: tell(Report("embedding", n, m))
-        )
+        with together.leader_first():
+            recipe = kit.prepare(
+                clips, held, (*train, *judge), folder, lambda n, m: tell(Report("embedding", n, m))
+            )
         schedule = Schedule(
             steps=choices.steps,
             minutes=choices.minutes,
@@ -199,9 +200,10 @@ def finetune(
             tell(Report("training", now.step, now.total, now.losses, now.scores))
 
         trainer.run(told, cancelled)
-        if together.leads:
-            return _write(output, kit, trainer, facts, choices, card)
-    return card
+        with together.leader_first():
+            if together.leads:
+                return _write(output, kit, trainer, facts, choices, card)
+    return read_card(output)
 
 
 # Inside

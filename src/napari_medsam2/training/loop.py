@@ -179,7 +179,9 @@ class Trainer:
             )
         self.average.restore(state["average"], state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self.step, self.total, self.seconds = state["step"], state["total"], state["seconds"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        # Whoever names another number of steps wants it; without, it is the one that fitted.
+        self.total = self.schedule.steps or state["total"]
         self.before, self.best, self._waited = state["before"], state["best"], state["waited"]
         self._best_weights, self._since = state["best_weights"], state["since"]
         if self.team.leads:

@@ -14,7 +14,7 @@ from torch import distributed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Team", "team"]
+__all__ = ["Team", "leads", "own_device", "team"]
 
 # All wait while the leading process judges.
 _PATIENCE = timedelta(hours=2)
@@ -63,6 +63,15 @@ class Team:
         for parameter in parameters:
             distributed.broadcast(parameter.data, 0)
 
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """Do something in the leading process before the others do it: they find it done."""
+        if self.size > 1 and not self.leads:
+            distributed.barrier()
+        yield
+        if self.size > 1 and self.leads:
+            distributed.barrier()
+
     def agree(self, value: float) -> float:
         """Return the leading process's value in all of them."""
         if self.size == 1:
@@ -71,6 +80,19 @@ class Team:
         shared = torch.tensor([value], dtype=torch.float64, device=kind)
         distributed.broadcast(shared, 0)
         return float(shared.item())
+
+
+def leads() -> bool:
+    """Whether this is the process that writes, also before the team has met."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def own_device(wanted: str) -> str:
+    """Return the device of this process: each one that ``torchrun`` starts has a GPU of its own."""
+    local = os.environ.get("LOCAL_RANK")
+    if local is not None and wanted in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{local}"
+    return wanted
 
 
 @contextmanager
