@@ -13,6 +13,7 @@ from napari_medsam2.models.base import FramePrompt, Recalled, has_memory
 from napari_medsam2.models.device import choose_device
 from napari_medsam2.models.folders import write_card
 from napari_medsam2.models.litetrack import LiteTrack, new_network
+from napari_medsam2.models.litetrack_memory import Past
 from napari_medsam2.models.litetrack_network import EVIDENCE
 
 
@@ -162,7 +163,6 @@ def test_an_object_is_carried_to_the_next_frame(track):
     assert prediction.logits.shape == shifted.shape
     assert dice(prediction.mask, moved) > 0.9
     assert dice(prediction.mask, moved) > dice(disc, moved)
-    assert not found.ended
 
 
 def test_objects_are_carried_together_as_one_by_one(track):
@@ -178,7 +178,7 @@ def test_objects_are_carried_together_as_one_by_one(track):
         torch.testing.assert_close(alone.logits, together.logits, atol=5e-2, rtol=0)
 
 
-def test_what_is_gone_for_three_frames_has_ended(network, base):
+def test_what_is_not_seen_is_absent_and_looked_for_where_it_was_last(network, base):
     doubtful = LiteTrack.of(network, base)
     with torch.no_grad():
         doubtful._object_head.score.bias.fill_(-50.0)
@@ -187,14 +187,11 @@ def test_what_is_gone_for_three_frames_has_ended(network, base):
     (key,) = doubtful.begin(embedding, [FramePrompt(1, 0, boxes=(box,))])
     # A person has said that it is there.
     assert key.is_present
-    gone = []
-    for distance in (1, 2, 3):
-        past = [(distance - i, trace) for i, trace in enumerate(gone, start=1)]
-        (trace,) = doubtful.track(embedding, [recalled([(distance, key)], past)])
-        assert not trace.is_present
-        assert not doubtful.predict(trace, image.shape).object_score > 0
-        gone.append(trace)
-    assert [trace.ended for trace in gone] == [False, False, True]
+    (gone,) = doubtful.track(embedding, [recalled([(1, key)])])
+    assert not gone.is_present
+    past = Past.of(recalled([(2, key)], [(1, gone)]), doubtful.rules)
+    assert past.last is past.keys[0]
+    assert doubtful.rules.ends_after == (1, 3)
 
 
 def test_clicks_correct_what_was_tracked(track, network):

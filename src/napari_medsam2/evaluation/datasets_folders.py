@@ -121,6 +121,7 @@ def pair_case(
         modality=given.get("modality", ""),
         kind=kind,
         split=given.get("split", ""),
+        subject=given.get("subject", ""),
         objects=objects,
         labelled_frames=given.get("labelled_frames"),
         unit=unit or ("mm" if suffix_of(image) in _ITK else ""),

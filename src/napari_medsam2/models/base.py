@@ -188,6 +188,10 @@ class MemoryRules:
         Whether pointers of conditioning frames that are still to come are left out.
     signed_distance : bool
         Whether such a pointer counts as a negative distance.
+    ends_after : (int, int) or None
+        On how many frames in a row, through space and through time, an object must not be seen to
+        count as gone for good: no further frame is looked at. A body ends once, while what moves
+        may come back. None: never.
     """
 
     memories: int = 7
@@ -196,6 +200,7 @@ class MemoryRules:
     max_conditioning: int = -1
     past_pointers_only: bool = True
     signed_distance: bool = True
+    ends_after: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,9 +217,6 @@ class Trace:
         (channels,), the object in one vector.
     memory : torch.Tensor
         (channels, rows, columns), the mask and what is seen there, for later frames.
-    ended : bool
-        Whether the model takes the object for gone for good in this direction: no further frame is
-        looked at.
     """
 
     logits: torch.Tensor = field(repr=False)
@@ -222,7 +224,6 @@ class Trace:
     object_score: float
     pointer: torch.Tensor = field(repr=False)
     memory: torch.Tensor = field(repr=False)
-    ended: bool = False
 
     @property
     def is_present(self) -> bool:

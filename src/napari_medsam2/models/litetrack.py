@@ -45,10 +45,15 @@ if TYPE_CHECKING:
 __all__ = ["LiteTrack"]
 
 _BASE = "litemedsam"
-# Three frames are remembered besides the prompted ones; where the object was on none of them, it
-# has ended.
+# Three frames are remembered besides the prompted ones: what comes back within a movie is found
+# where it was seen last.
 _RULES = MemoryRules(
-    memories=4, pointers=4, max_conditioning=4, past_pointers_only=False, signed_distance=True
+    memories=4,
+    pointers=4,
+    max_conditioning=4,
+    past_pointers_only=False,
+    signed_distance=True,
+    ends_after=(1, 3),
 )
 # When a mask that was found is no longer the object, whatever the learned score says.
 _STOP = StopRule()
@@ -201,9 +206,7 @@ class LiteTrack:
                     answer = _without_strays(answer, past.last)
                     if self._is_gone(features, answer, prompt, past, shape):
                         answer = replace(answer, object_score=min(answer.object_score, -_SURE))
-                trace = self._trace(embedding, answer)
-                ended = not trace.is_present and past.absent_for >= self.rules.memories - 2
-                traces.append(replace(trace, ended=ended))
+                traces.append(self._trace(embedding, answer))
         return traces
 
     def correct(

@@ -33,14 +33,11 @@ class Past:
         Prompted frames that show the object, or all, where frames have no order.
     last : Remembered or None
         The newest frame that shows it; None: none does.
-    absent_for : int
-        On how many of the newest frames it was not.
     reach : int
     """
 
     keys: tuple[Remembered, ...] = field(repr=False)
     last: Remembered | None = field(repr=False)
-    absent_for: int
     reach: int
 
     @classmethod
@@ -49,7 +46,7 @@ class Past:
         keys = [unpacked(memory) for slot, memory in recalled.memories if slot == 0]
         if not recalled.pointers:
             shown = tuple(key for key in keys if key.shows)
-            return cls(shown, shown[0] if shown else None, 0, _ANYWHERE)
+            return cls(shown, shown[0] if shown else None, _ANYWHERE)
         distances = [distance for distance, _ in recalled.pointers[: len(keys)]]
         behind = {
             rules.memories - slot: unpacked(memory)
@@ -57,12 +54,10 @@ class Past:
             if slot > 0
         }
         behind.update({d: key for d, key in zip(distances, keys, strict=True) if d > 0})
-        newest = sorted(behind)
-        showing = [distance for distance in newest if behind[distance].shows]
+        showing = sorted(distance for distance, past in behind.items() if past.shows)
         shown = tuple(key for key in keys if key.shows)
         last = behind[showing[0]] if showing else (shown[0] if shown else None)
-        absent = sum(1 for d in newest if d < rules.memories and (not showing or d < showing[0]))
-        return cls(shown or ((last,) if last else ()), last, absent, _NEAR)
+        return cls(shown or ((last,) if last else ()), last, _NEAR)
 
 
 def packed(past: Remembered) -> Tensor:

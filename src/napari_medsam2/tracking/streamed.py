@@ -15,6 +15,7 @@ the way to a frame that is corrected.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -250,6 +251,7 @@ class StreamedSweeps:
                 banks[i].condition(frame, trace)
         asked = _Asked(self.encoder, pasts, origins, step, self.request.memory)
         over: set[int] = set()
+        gone = dict.fromkeys(pasts, 0)
         with EarlyEncoder(self.encoder) as early:
             for frame in range(min(starts) * step, last + step, step):
                 traces: dict[int, Trace | None] = {}
@@ -259,6 +261,7 @@ class StreamedSweeps:
                     if known is not None:
                         # Whoever prompts an object beyond its end says that it is there again.
                         over.discard(i)
+                        gone[i] = 0
                     if known is None and i in over:
                         traces[i] = None
                         continue
@@ -277,9 +280,19 @@ class StreamedSweeps:
                 for i, reached in traces.items():
                     if reached is not None and frame not in pasts[i].conditions:
                         banks[i].add(frame, reached)
-                        if reached.ended:
+                        gone[i] = 0 if reached.is_present else gone[i] + 1
+                        if gone[i] >= self._patience:
                             over.add(i)
                 yield frame, traces
+
+    @property
+    def _patience(self) -> float:
+        """How many frames in a row without an object are its end."""
+        ends_after, stack = self.model.rules.ends_after, self.encoder.stack
+        if ends_after is None:
+            return math.inf
+        through_time = stack.axis is not None and stack.volume.label_axes[stack.axis] == "t"
+        return ends_after[through_time]
 
     def _needs_encoding(self, asked: _Asked, frame: int, over: set[int]) -> bool:
         return any(
