@@ -171,7 +171,7 @@ class TestUse:
         assert panel._bench.settings.window == "10,200"
         assert len(notes) == 1
         assert f"model folder {livers}: there is no such folder" in texts(notes)[0]
-        assert "LiteMedSAM takes its place" in texts(notes)[0]
+        assert "LiteMedSAM-track takes its place" in texts(notes)[0]
         qtbot.waitUntil(lambda: panel.model.currentText() == "LiteMedSAM", timeout=SHORT)
         assert names(panel) == list(models.names())
         # It is back in the list with its folder.
