@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QSpinBox, QWidget
 
 from napari_medsam2.training.corrections import LEAST_FRAMES, MINUTES
 
+from .lesson import Material
 from .parts import Choice, Fold, button, row, show_bar
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QPushButton
 
     from .controller import Controller
-    from .lesson import Lesson, Material
+    from .lesson import Lesson
 
 __all__ = ["LearnPanel"]
 
@@ -51,6 +52,7 @@ class LearnPanel(Fold):
         # Counting slices is work, which is done when they are to be seen.
         self.toggle.clicked.connect(lambda *_: self.refresh())
         self._controller, self._learner = controller, controller.learner
+        self._known = Material({})
         self.material = _text()
         self.frames = Choice("Which slices count as correct", _FRAMES)
         self.minutes = QSpinBox()
@@ -122,11 +124,13 @@ class LearnPanel(Fold):
                 "Every slice with a mask counts as correct, whoever made it: look through them "
                 "first. A quarter of them is held back, to judge what was learnt."
             )
-        elif self.toggle.isChecked() and self._controller.state == "idle":
-            material = self._learner.material()
-            self.material.setText(_counted(material))
-            can_begin = can_begin and material.is_enough
-            if obstacle is None and not material.is_enough:
+        else:
+            # While anything runs, slices change: what was counted before holds until then.
+            if self.toggle.isChecked() and self._controller.state == "idle":
+                self._known = self._learner.material()
+                self.material.setText(_counted(self._known))
+            can_begin = can_begin and self._known.is_enough
+            if obstacle is None and not self._known.is_enough:
                 obstacle = f"{LEAST_FRAMES} corrected slices of an object are needed"
         self.learn.setEnabled(can_begin)
         self.learn.setToolTip(obstacle or _LEARN)

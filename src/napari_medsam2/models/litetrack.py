@@ -387,12 +387,17 @@ class LiteTrack:
 
 
 def new_network() -> PromptNetwork:
-    """Return the network as LiteMedSAM's weights begin it, before anything is learnt."""
+    """Return the network as LiteMedSAM's weights begin it, before anything is learnt.
+
+    What LiteMedSAM has no weights for is drawn at random, always the same.
+    """
     from .litemedsam import build_network
 
     card = get(_BASE)
     base = build_network(card.verify(), card.name)
-    return PromptNetwork(base.prompt_encoder, base.mask_decoder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return PromptNetwork(base.prompt_encoder, base.mask_decoder)
 
 
 def _without_strays(answer: _Answer, last: Remembered) -> _Answer:

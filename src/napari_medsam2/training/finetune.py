@@ -170,7 +170,6 @@ def finetune(
     device = choose_device(own_device(choices.device))
     card = models.get(choices.base)
     kit = make_kit(card, choices.parts, device, choices)
-    folder = _begin(output, resume or not leads())
     facts = _facts(train, judge, choices, card)
     facts["held_back"] = "cases" if val is None else "slices of the same images"
     clips = plan_clips(train, choices.frames, choices.seed)
@@ -181,6 +180,7 @@ def finetune(
         held = whole_clips(judge, choices.val_frames)
     with team(device.torch) as together:
         with together.leader_first():
+            folder = _begin(output, resume or not leads())
             recipe = kit.prepare(
                 clips, held, (*train, *judge), folder, lambda n, m: tell(Report("embedding", n, m))
             )
