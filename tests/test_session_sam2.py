@@ -147,7 +147,7 @@ def test_a_change_of_model_is_done_again(tmp_path: Path, network: Any) -> None:
     second.add_box(5, (40, 50, 60, 80), object_id=2)
     final = run(second, object_ids=[2])
     assert set(np.unique(final)) == {0, 1, 2}
-    assert [r.model.model for r in second.runs] == ["sam2.1_hiera_tiny", "litemedsam"]
+    assert [r.model.model for r in second.runs] == ["sam2.1_hiera_tiny", nm.models.DEFAULT_MODEL]
     loaded = nm.Session.load(second.save(tmp_path / "x.json"), FRAMES)
     np.testing.assert_array_equal(loaded.replay(), final)
 

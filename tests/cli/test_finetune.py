@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 from tests.cli.common import call, one_line
+from tests.own_models import CONFIG_21, of_litemedsam, of_sam2
 from tests.training.common import discs
 
 import napari_medsam2 as nm
+from napari_medsam2.models.sam2_config import build_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +129,35 @@ def test_two_processes_of_torchrun_write_one_model(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("use it as --model") == 1
     assert nm.models.get(str(out)).verify().is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("base", "parts", "kept"),
+    [
+        ("litemedsam", "decoder", "image_encoder."),
+        ("sam2", "decoder,memory", "image_encoder."),
+        ("sam2", "encoder", "memory_attention."),
+    ],
+)
+def test_other_models_learn_in_parts(tmp_path: Path, base: str, parts: str, kept: str) -> None:
+    """What is not named stays as it was; that the rest learns, tests/training shows."""
+    manifest, out = write_manifest(tmp_path), tmp_path / "mine"
+    began = tmp_path / "base"
+    if base == "sam2":
+        of_sam2(began, build_network(CONFIG_21, 128), 128)
+    else:
+        of_litemedsam(began)
+    options = ("--base", began, "--parts", parts, "--steps", "2", "--rate", "20", "--no-add")
+    done = call("finetune", manifest, "--output", out, *options, *QUICK)
+    assert done.exit_code == 0, done.stderr
+    before, after = (load_file(folder / "weights.safetensors") for folder in (began, out))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name].half(), after[name].half())}
+    assert not any(name.startswith(kept) for name in changed)
+    image = np.load(tmp_path / "3.npy")
+    labels = nm.segment(image, [nm.BoxPrompt(1, (8, 8, 56, 56))], model=str(out), window=(0, 255))
+    assert labels.shape == image.shape
 
 
 class TestBadUse:
