@@ -90,6 +90,24 @@ def test_clicks_are_taken_one_after_the_other_each_with_the_mask_before(track, n
     assert ours.object_score == pytest.approx(float(answers.scores[0]), abs=1e-3)
 
 
+def test_of_many_clicks_the_latest_three_are_asked_with_the_mask_of_the_others(track, network):
+    image, _, _ = scene((256, 256))
+    embedding = track.embed(image)
+    clicks = tuple((60.0 + 15 * i, 96.0) for i in range(7))
+    prompts = [FramePrompt(1, 0, points=clicks[:n], labels=(1,) * n) for n in (6, 7)]
+    six, seven = track.decode(embedding, prompts)
+    before = torch.from_numpy(six.logits)[None]
+    xy = torch.tensor([[(x, y) for y, x in clicks[4:]]])
+    with torch.no_grad():
+        answers = network(
+            embedding.features[None].float(),
+            (xy, torch.tensor([[1, 1, 1]])),
+            None,
+            before.clamp(-10, 10),
+        )
+    np.testing.assert_allclose(answers.logits[0], seven.logits, atol=5e-3)
+
+
 def test_a_further_click_asks_the_network_once(track, monkeypatch):
     image, _, _ = scene()
     embedding = track.embed(image)

@@ -57,6 +57,9 @@ _RULES = MemoryRules(
 )
 # When a mask that was found is no longer the object, whatever the learned score says.
 _STOP = StopRule()
+# Training had up to six clicks. Of more than five, the latest three are asked with the mask that
+# the others have made: all of them together would make it worse again (docs/training.md).
+_TOGETHER, _LATER = 5, 3
 _PROMPT_LOGIT = 8.0
 _MOST_LOGIT = 10.0
 _SURE = 10.0
@@ -290,8 +293,9 @@ class LiteTrack:
     ) -> _Answer:
         device, shape = self.device.torch, embedding.shape
         scale = np.float32(IMAGE_SIZE / max(shape))
-        xy = np.array([prompt.points[:count]], dtype=np.float32)[..., ::-1] * scale
-        labels = np.array([prompt.labels[:count]])
+        first = 0 if count <= _TOGETHER else count - _LATER
+        xy = np.array([prompt.points[first:count]], dtype=np.float32)[..., ::-1] * scale
+        labels = np.array([prompt.labels[first:count]])
         boxes = None
         if box is not None:
             boxes = torch.from_numpy(network_boxes([box], shape) * scale).to(device)
