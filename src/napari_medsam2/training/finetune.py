@@ -14,7 +14,7 @@ from napari_medsam2.errors import InputError
 from napari_medsam2.io.atomic import atomic_path
 from napari_medsam2.models.folders import read_card, write_card
 
-from .bases import PARTS, make_kit
+from .bases import make_kit
 from .clips import made_up_clips, plan_clips, split_cases
 from .corrections import whole_clips
 
@@ -303,8 +303,3 @@ def _write(
             "after": {k: round(v, 4) for k, v in trainer.best.items()},
         },
     )
-
-
-def describe_parts() -> str:
-    """Return which parts can be learnt of which family, for messages and help."""
-    return "; ".join(f"{family}: {', '.join(parts)}" for family, parts in PARTS.items())
