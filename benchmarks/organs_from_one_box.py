@@ -35,7 +35,7 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
 def report(
     title: str, volume: Volume, truth: NDArray[np.integer], names: dict[int, str], window: str
 ) -> None:
-    session = Session(volume, window=window)
+    session = Session(volume, model="litemedsam", window=window)
     for object_id, name in names.items():
         areas = (truth == object_id).sum(axis=(1, 2))
         frame = int(areas.argmax())

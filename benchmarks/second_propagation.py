@@ -33,7 +33,7 @@ def main() -> int:
     start = max(0, middle - args.frames // 2)
     frames = slice(start, start + args.frames)
     truth = truth[frames]
-    session = Session(np.asarray(volume.data)[frames], window="abdomen")
+    session = Session(np.asarray(volume.data)[frames], model="litemedsam", window="abdomen")
     # The objects that are on most of these frames, so that no stop rule makes either run shorter.
     extent = {int(i): int((truth == i).any(axis=(1, 2)).sum()) for i in np.unique(truth) if i}
     for object_id in sorted(extent, key=lambda i: -extent[i])[: args.objects]:
