@@ -137,7 +137,6 @@ def test_two_processes_of_torchrun_write_one_model(tmp_path: Path) -> None:
     [
         ("litemedsam", "decoder", "image_encoder."),
         ("sam2", "decoder,memory", "image_encoder."),
-        ("sam2", "encoder", "memory_attention."),
     ],
 )
 def test_other_models_learn_in_parts(tmp_path: Path, base: str, parts: str, kept: str) -> None:
