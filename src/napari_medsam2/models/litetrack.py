@@ -21,7 +21,7 @@ from torch import Tensor
 
 from napari_medsam2.errors import InputError, PromptError
 
-from .base import Box, Embedding, FramePrompt, MemoryRules, Prediction, Recalled, Trace, given
+from .base import Embedding, FramePrompt, MemoryRules, Prediction, Recalled, Trace, given
 from .catalogue import get
 from .checkpoints import file_sha256, load_state, load_strict
 from .device import device_errors
@@ -278,8 +278,7 @@ class LiteTrack:
             said = (key, prompt.points[:count], prompt.labels[:count])
             if said not in known:
                 before = start if answer is None else answer.logits
-                is_told = start is None or box is not None
-                known[said] = self._click(embedding, prompt, count, box, before, is_told=is_told)
+                known[said] = self._click(embedding, prompt, count, box, before)
             answer = known[said]
         assert answer is not None
         return answer
@@ -289,39 +288,19 @@ class LiteTrack:
         embedding: Embedding,
         prompt: FramePrompt,
         count: int,
-        box: Box | None,
+        box: tuple[float, float, float, float] | None,
         before: Tensor | None,
-        *,
-        is_told: bool,
-    ) -> _Answer:
-        """Answer so many clicks, knowing the mask before the last one.
-
-        Clicks that tell by themselves what the object is (`is_told`) are asked afresh, too: the
-        answer that honours more of them is taken, of equal ones that which expects to be better.
-        """
-        first = 0 if count <= _TOGETHER else count - _LATER
-        said = replace(prompt, points=prompt.points[first:count], labels=prompt.labels[first:count])
-        answer = self._ask(embedding, said, box, before)
-        if before is None or not is_told or not 1 < count <= _TOGETHER:
-            return answer
-        afresh = self._ask(embedding, said, box, None)
-        shape = embedding.shape
-        return max(answer, afresh, key=lambda one: (_honoured(one, said, shape), one.predicted_iou))
-
-    def _ask(
-        self, embedding: Embedding, said: FramePrompt, box: Box | None, before: Tensor | None
     ) -> _Answer:
         device, shape = self.device.torch, embedding.shape
         scale = np.float32(IMAGE_SIZE / max(shape))
-        xy = np.array([said.points], dtype=np.float32)[..., ::-1] * scale
+        first = 0 if count <= _TOGETHER else count - _LATER
+        xy = np.array([prompt.points[first:count]], dtype=np.float32)[..., ::-1] * scale
+        labels = np.array([prompt.labels[first:count]])
         boxes = None
         if box is not None:
             boxes = torch.from_numpy(network_boxes([box], shape) * scale).to(device)
         sparse, dense = self._prompt_encoder(
-            (
-                torch.from_numpy(xy.copy()).to(device),
-                torch.from_numpy(np.array([said.labels])).to(device),
-            ),
+            (torch.from_numpy(xy.copy()).to(device), torch.from_numpy(labels).to(device)),
             boxes,
             None if before is None else before[None, None].clamp(-_MOST_LOGIT, _MOST_LOGIT),
         )
@@ -423,16 +402,6 @@ def new_network() -> PromptNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return PromptNetwork(base.prompt_encoder, base.mask_decoder)
-
-
-def _honoured(answer: _Answer, said: FramePrompt, shape: tuple[int, int]) -> int:
-    """Return how many clicks lie inside or outside of a mask as they say."""
-    scale, most = IMAGE_SIZE / max(shape), IMAGE_SIZE - 1
-    count = 0
-    for (y, x), label in zip(said.points, said.labels, strict=True):
-        row, col = (min(max(int((v + 0.5) * scale), 0), most) for v in (y, x))
-        count += bool(answer.logits[row, col] > 0) == bool(label)
-    return count
 
 
 def _without_strays(answer: _Answer, last: Remembered) -> _Answer:
