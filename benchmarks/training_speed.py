@@ -67,7 +67,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    network = new_network().train()
+    network = new_network().train().requires_grad_(True)
     n = args.objects
     given = {
         "features": torch.randn(n, 256, 64, 64),
