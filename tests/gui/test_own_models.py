@@ -172,7 +172,7 @@ class TestUse:
         assert len(notes) == 1
         assert f"model folder {livers}: there is no such folder" in texts(notes)[0]
         assert "LiteMedSAM-track takes its place" in texts(notes)[0]
-        qtbot.waitUntil(lambda: panel.model.currentText() == "LiteMedSAM", timeout=SHORT)
+        qtbot.waitUntil(lambda: panel.model.currentText() == "LiteMedSAM-track", timeout=SHORT)
         assert names(panel) == list(models.names())
         # It is back in the list with its folder.
         livers.with_name("away").rename(livers)
