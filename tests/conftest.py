@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -15,3 +20,21 @@ def shared_data() -> Path:
     if not (_DATA / "README.md").is_file():
         pytest.skip("the folder ../shared/data with real images is not there")
     return _DATA
+
+
+@pytest.fixture(autouse=True)
+def napari_config(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Keep napari's settings of this plugin out of the user's own; programs inherit it."""
+    folder = tmp_path_factory.mktemp("napari")
+    path = folder / "settings.yaml"
+    monkeypatch.setenv("NAPARI_CONFIG", str(path))
+    settings = sys.modules.get("napari.settings")
+    if settings is not None:
+        monkeypatch.setattr(settings, "_CFG_PATH", str(path))
+        settings._clear_plugin_settings_cache()
+    yield folder
+    settings = sys.modules.get("napari.settings")
+    if settings is not None:
+        settings._clear_plugin_settings_cache()

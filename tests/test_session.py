@@ -210,7 +210,7 @@ def test_another_session_on_the_same_frames_takes_over(session):
     other.undo()
     other.undo()
     assert not other.labels.any()
-    with pytest.raises(InputError, match="same frames and labels"):
+    with pytest.raises(InputError, match="same image and labels"):
         prepared(Session(two_blocks())).take_over(other)
 
 

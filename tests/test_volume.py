@@ -192,3 +192,97 @@ def test_a_frame_that_is_not_there_is_named():
 def test_geometry_needs_a_square_direction():
     with pytest.raises(InputError, match="need 9 direction cosines"):
         Geometry((0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+
+
+def test_five_axes_are_seen_along_time_and_along_depth():
+    data = arange(2, 3, 4, 5, 6)
+    volume = Volume(data, axes="ctzyx")
+    assert volume.label_shape == (3, 4, 5, 6)
+    along_depth = volume.stack("z", at=[2], channel=1)
+    np.testing.assert_array_equal(along_depth.frame(3), data[1, 2, 3])
+    along_time = volume.stack("t", at=[3], channel=0)
+    np.testing.assert_array_equal(along_time.frame(2), data[0, 2, 3])
+    coronal = Volume(np.moveaxis(data, 0, 1), axes="tczyx").stack("y", at=[1], channel=1)
+    np.testing.assert_array_equal(coronal.frame(4), data[1, 1, :, 4])
+
+
+@pytest.mark.parametrize("axes", ["czyx", "zcyx", "zyxc"])
+def test_several_channels_come_last_in_the_order_of_the_choice(axes):
+    data = arange(3, 4, 5, 6)
+    there = np.moveaxis(data, 0, axes.index("c"))
+    stack = Volume(there, axes=axes).stack("z", channel=[2, 0])
+    assert stack.channel == (2, 0)
+    assert stack.is_rgb
+    np.testing.assert_array_equal(stack.frame(1), np.stack([data[2, 1], data[0, 1]], axis=-1))
+
+
+def test_one_channel_of_a_list_is_that_channel():
+    stack = Volume(arange(3, 4, 5, 6), axes="czyx").stack(channel=[2])
+    assert stack.channel == 2
+    assert stack.frame(0).shape == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("channel", "message"),
+    [([], "no channel is chosen"), ([0, 0], "name one twice"), ([0, 3], "no channel 3; it has 3")],
+)
+def test_bad_choices_of_channels(channel, message):
+    with pytest.raises(InputError, match=message):
+        Volume(arange(3, 4, 5, 6), axes="czyx", name="cells").stack(channel=channel)
+
+
+def pyramid(full=64):
+    """A bright square in a pyramid of three levels; depth is halved once."""
+    data = np.zeros((4, full, full), np.uint8)
+    data[:, full // 4 : full // 2, full // 4 : full // 2] = 200
+    levels = (data[::2, ::2, ::2], data[::2, ::4, ::4])
+    return Volume(data, levels=levels, name="slide")
+
+
+def test_a_level_is_seen_but_frames_and_labels_are_those_of_the_full_image():
+    volume = pyramid()
+    stack = volume.stack(0, level=2)
+    assert stack.shape == (64, 64)
+    assert stack.frame(3).shape == (64, 64)
+    seen = stack.seen(3)
+    assert seen.shape == (16, 16)
+    assert (seen[4:8, 4:8] == 200).all()
+    assert np.count_nonzero(seen) == 16
+    assert stack.of_labels(np.zeros(volume.label_shape)).shape == (4, 64, 64)
+
+
+def test_frames_of_a_level_with_fewer_slices_lie_where_they_were():
+    data = arange(5, 8, 8)
+    coarse = np.stack([data[0], data[3]])  # of slices 0 to 2 and 3, 4: middles at 1/4 and 3/4
+    stack = Volume(data, levels=(coarse,)).stack(0, level=1)
+    places = [int(np.array_equal(stack.seen(i), data[3])) for i in range(5)]
+    assert places == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("sides", "level"),
+    [([500, 250], 0), ([4000, 2000, 1000], 1), ([4096, 2048, 1024, 512], 2), ([1500, 750], 0)],
+)
+def test_by_default_the_coarsest_level_that_loses_nothing(sides, level):
+    big, *others = (np.broadcast_to(np.uint8(0), (2, side, 2 * side)) for side in sides)
+    assert Volume(big, levels=tuple(others)).stack(0).level == level
+
+
+def test_a_plane_across_a_thin_volume_is_seen_in_full():
+    big, small = (np.broadcast_to(np.uint8(0), (20, side, side)) for side in (4096, 2048))
+    assert Volume(big, levels=(small,)).stack("y").level == 0
+
+
+def test_bad_levels_are_refused():
+    with pytest.raises(InputError, match=r"slide: there is no level 3; it has levels 0 to 2"):
+        pyramid().stack(0, level=3)
+    with pytest.raises(InputError, match="no level 1; it has no coarser levels"):
+        Volume(arange(3, 4, 5)).stack(0, level=1)
+    with pytest.raises(InputError, match=r"level 1 of the pyramid has the shape \(4, 9, 9\)"):
+        Volume(arange(4, 8, 8), levels=(arange(4, 9, 9),))
+
+
+def test_other_data_have_no_levels_of_the_old():
+    volume = pyramid()
+    assert volume.with_data(volume.data, name="a").levels == volume.levels
+    assert volume.with_data(np.asarray(volume.data)[:2]).levels == ()

@@ -5,7 +5,7 @@ import pytest
 
 from napari_medsam2.errors import InputError
 from napari_medsam2.volume import Volume
-from napari_medsam2.windows import CT_PRESETS, Window, resolve_window
+from napari_medsam2.windows import CT_PRESETS, Window, resolve_window, window_of
 
 
 def stack_of(data, **options):
@@ -145,3 +145,54 @@ def test_explicit_windows():
 def test_bad_windows_are_refused(choice, message):
     with pytest.raises(InputError, match=message):
         resolve_window(stack_of(np.tile(np.arange(100.0), (2, 10, 1))), choice)
+
+
+def cells():
+    """Dim nuclei and walls a hundred times as bright, in two channels."""
+    rng = np.random.default_rng(0)
+    data = np.stack([rng.uniform(0, 10, (3, 32, 32)), rng.uniform(500, 1500, (3, 32, 32))])
+    return Volume(data, axes="czyx", name="cells").stack(0, channel=[0, 1])
+
+
+def test_blended_channels_are_windowed_each_by_itself():
+    stack = cells()
+    window = resolve_window(stack)
+    assert window.values == pytest.approx((0, 10, 500, 1500), abs=8)
+    frame = np.zeros((1, 2, 2))
+    frame[0] = [[window.values[1], window.values[2]], [0, (window.values[2] + 1500) / 2]]
+    shown = window.apply(frame)
+    np.testing.assert_allclose(shown[0], [[0, 255, 0], [127.5, 0, 127.5]], atol=1)
+
+
+def test_intensities_for_blended_channels():
+    stack = cells()
+    assert resolve_window(stack, (0, 100)).values == (0, 100, 0, 100)
+    assert resolve_window(stack, "0,10,500,900").values == (0, 10, 500, 900)
+    with pytest.raises(InputError, match="2 channels are blended; give low and high once, or 2"):
+        resolve_window(stack, (0, 1, 2, 3, 4, 5))
+    with pytest.raises(InputError, match="cells: a window is a low and a high, not 4 numbers"):
+        resolve_window(stack.volume.stack(0, channel=0), "0,10,500,900")
+
+
+def test_a_channel_without_contrast_is_named():
+    data = np.stack([np.arange(48.0).reshape(3, 4, 4), np.zeros((3, 4, 4))])
+    stack = Volume(data, axes="czyx", name="cells").stack(0, channel=[0, 1])
+    with pytest.raises(InputError, match="cells channel 1: the image is constant"):
+        resolve_window(stack)
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0), (0.0, 1.0, 5.0, 9.0)])
+def test_windows_are_built_again_from_their_values(values):
+    assert window_of(values).values == values
+    with pytest.raises(InputError, match="a pair for each; got 3"):
+        window_of((0, 1, 2))
+
+
+def test_the_window_of_a_pyramid_is_measured_on_what_the_model_sees():
+    full = np.zeros((2, 8, 8))
+    full[:, ::2] = 100
+    small = np.tile(np.linspace(40, 60, 16).reshape(4, 4), (2, 1, 1))
+    stack = Volume(full, levels=(small,)).stack(0, level=1)
+    window = resolve_window(stack)
+    assert window.low >= 40
+    assert window.high <= 60

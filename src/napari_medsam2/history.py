@@ -1,24 +1,29 @@
-"""Undo and redo: one history over prompts and masks together.
+"""Undo and redo: one history over prompts, objects and masks, in all views of an image.
 
-Each step keeps what the prompts were before and after, and the label edits between; prompt sets are
-immutable, so a step costs the edits alone.
+Each step keeps the state before and after, and the label edits between; states are immutable and
+share what did not change, so a step costs the edits alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from .prompts import PointPrompt, ScribblePrompt
+from .prompts import PointPrompt, PromptSet, ScribblePrompt
+from .state import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .labels import Edit
-    from .prompts import PromptSet
+    from .labels import Edit, Write
+    from .state import State
+    from .volume import View
 
 __all__ = ["Corrections", "History", "ModelChoice", "RunRecord", "Step", "corrections"]
+
+# A journal of boxes: a propagation through hundreds of slices takes some hundred kilobytes.
+_MAX_MB = 512.0
 
 Corrections = Mapping[int, frozenset[int]]
 """For each object the frames whose points correct what was tracked there."""
@@ -41,7 +46,8 @@ class RunRecord:
 
     Attributes
     ----------
-    kind : {"segment", "propagate", "remove"}
+    kind : {"segment", "propagate", "remove", "write"}
+        A "write" gives its masks itself.
     prompts : PromptSet
         Of the objects concerned, as they were then.
     frame : int or None
@@ -50,24 +56,45 @@ class RunRecord:
         Of a "propagate".
     updates : int
         How many mask updates were applied: fewer than all if it was stopped.
-    window : (low, high) or None
-        The intensities that the model saw as 0 and 255.
+    window : tuple of float or None
+        The intensities that the model saw as 0 and 255, see `Window.values`.
     corrections : mapping of int to frozenset of int
         The prompted frames of each object that corrected what had been tracked there.
     model : ModelChoice or None
         What computed it; None is the session's own.
+    view : View or None
+        The frames it was about; None are those that the session began with.
+    channel : tuple of int or None
+        The channels that the model saw, () all of an RGB image; None are the session's own.
+    level : int
+        The level of a pyramid that the model saw.
+    kept : Kept
+        What it could not take away.
+    patience : int or None
+        As in `Session.propagate`.
+    zoom : {"auto", "off"}
+        As in `Session`.
+    writes : tuple of Write
+        The masks of a "write".
     """
 
-    kind: Literal["segment", "propagate", "remove"]
-    prompts: PromptSet
+    kind: Literal["segment", "propagate", "remove", "write"]
+    prompts: PromptSet = field(default_factory=PromptSet)
     frame: int | None = None
     direction: Literal["both", "forward", "backward"] = "both"
     start: int | None = None
     stop: int | None = None
     updates: int = 0
-    window: tuple[float, float] | None = None
+    window: tuple[float, ...] | None = None
     corrections: Corrections = field(default_factory=dict)
     model: ModelChoice | None = None
+    view: View | None = None
+    channel: tuple[int, ...] | None = None
+    level: int = 0
+    kept: Kept = field(default_factory=Kept)
+    patience: int | None = None
+    zoom: Literal["auto", "off"] = "off"
+    writes: tuple[Write, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -78,31 +105,60 @@ class Step:
     ----------
     text : str
         What was done, for a person ("propagate object 1").
-    before, after : PromptSet
+    before, after : State
     edits : tuple of Edit
         In the order they were applied.
     record : RunRecord or None
         For steps that changed labels.
+    note : (object, object) or None
+        What somebody else keeps here, before and after: the settings of a window, say.
     """
 
     text: str
-    before: PromptSet
-    after: PromptSet
+    before: State
+    after: State
     edits: tuple[Edit, ...] = field(default=(), repr=False)
     record: RunRecord | None = None
+    note: tuple[Any, Any] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by the journal of label edits, and by masks that were given."""
+        given = () if self.record is None else self.record.writes
+        return sum(e.nbytes for e in self.edits) + sum(len(w.bits) for w in given)
 
 
 class History:
-    """Steps that were done and steps that were undone."""
+    """Steps that were done and steps that were undone.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    max_mb : float
+        Beyond so many MiB the oldest steps can no longer be undone.
+
+    Attributes
+    ----------
+    dropped : tuple of RunRecord
+        The runs of steps that can no longer be undone.
+    """
+
+    def __init__(self, max_mb: float = _MAX_MB) -> None:
+        self._max_bytes = int(max_mb * 2**20)
         self._done: list[Step] = []
         self._undone: list[Step] = []
+        self.dropped: tuple[RunRecord, ...] = ()
+        self._nbytes = 0
 
     def push(self, step: Step) -> None:
         """Add a new step; what was undone before can no longer be redone."""
+        self._nbytes += step.nbytes - sum(s.nbytes for s in self._undone)
         self._done.append(step)
         self._undone.clear()
+        while self._nbytes > self._max_bytes and len(self._done) > 1:
+            oldest = self._done.pop(0)
+            self._nbytes -= oldest.nbytes
+            if oldest.record is not None:
+                self.dropped = (*self.dropped, oldest.record)
 
     def undo(self) -> Step | None:
         """Move the newest step to the undone ones and return it, None if there is none."""
@@ -131,17 +187,25 @@ class History:
     @property
     def runs(self) -> tuple[RunRecord, ...]:
         """The runs that led to the present labels, in order."""
-        return tuple(step.record for step in self._done if step.record is not None)
+        done = tuple(step.record for step in self._done if step.record is not None)
+        return (*self.dropped, *done)
 
     @property
     def nbytes(self) -> int:
         """Memory held by the journal of label edits."""
-        return sum(e.nbytes for s in (*self._done, *self._undone) for e in s.edits)
+        return self._nbytes
 
     def clear(self) -> None:
-        """Forget all steps."""
+        """Forget all steps, but not their runs."""
+        self.dropped = self.runs
         self._done.clear()
         self._undone.clear()
+        self._nbytes = 0
+
+    def begin_after(self, runs: Sequence[RunRecord]) -> None:
+        """Begin anew after the runs of a saved session."""
+        self.clear()
+        self.dropped = tuple(runs)
 
 
 def corrections(
@@ -168,7 +232,9 @@ def corrections(
     """
     found = {}
     for entry in prompts.objects:
-        concerned = [run for run in runs if run.kind != "segment" and entry.id in run.prompts]
+        concerned = [
+            run for run in runs if run.kind in ("propagate", "remove") and entry.id in run.prompts
+        ]
         if not concerned or concerned[-1].kind == "remove":
             continue
         last = concerned[-1]

@@ -15,9 +15,13 @@ import numpy as np
 from .errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
-__all__ = ["BBox", "Edit", "LabelStore", "MaskUpdate", "bounding_box"]
+    from .volume import View
+
+__all__ = ["BBox", "Edit", "LabelStore", "MaskUpdate", "Write", "bounding_box"]
 
 BBox = tuple[int, int, int, int]
 
@@ -36,6 +40,8 @@ class MaskUpdate:
         (y1 - y0, x1 - x0).
     score : float
         Confidence in [0, 1].
+    view : View or None
+        Whose frame it is; None is the view that the session is at.
     """
 
     frame: int
@@ -43,15 +49,21 @@ class MaskUpdate:
     bbox: BBox
     mask: NDArray[np.bool_] = field(repr=False)
     score: float
+    view: View | None = None
 
     @classmethod
     def from_mask(
-        cls, frame: int, object_id: int, mask: NDArray[np.bool_], score: float
+        cls,
+        frame: int,
+        object_id: int,
+        mask: NDArray[np.bool_],
+        score: float,
+        view: View | None = None,
     ) -> MaskUpdate:
         """Crop a full-frame (y, x) mask to its bounding box."""
         box = bounding_box(mask)
         y0, x0, y1, x1 = box
-        return cls(frame, object_id, box, mask[y0:y1, x0:x1].copy(), float(score))
+        return cls(frame, object_id, box, mask[y0:y1, x0:x1].copy(), float(score), view)
 
     @property
     def area(self) -> int:
@@ -77,11 +89,46 @@ class Edit:
     after: bytes = field(repr=False)
     score_before: float
     score_after: float
+    view: View | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory held by the two compressed boxes."""
         return len(self.before) + len(self.after)
+
+
+@dataclass(frozen=True)
+class Write:
+    """A mask that was written as it is, packed so that a history can hold many.
+
+    Attributes
+    ----------
+    frame, object_id, bbox, score, view
+        As in `MaskUpdate`.
+    bits : bytes
+        The mask inside the box, row by row, eight pixels a byte, compressed.
+    """
+
+    frame: int
+    object_id: int
+    bbox: BBox
+    bits: bytes = field(repr=False)
+    score: float
+    view: View | None = None
+
+    @classmethod
+    def of(cls, update: MaskUpdate) -> Write:
+        """Pack a mask."""
+        bits = zlib.compress(np.packbits(update.mask).tobytes(), 1)
+        return cls(update.frame, update.object_id, update.bbox, bits, update.score, update.view)
+
+    def update(self) -> MaskUpdate:
+        """Unpack the mask."""
+        y0, x0, y1, x1 = self.bbox
+        packed = np.frombuffer(zlib.decompress(self.bits), dtype=np.uint8)
+        flat = np.unpackbits(packed, count=(y1 - y0) * (x1 - x0)).astype(bool)
+        mask = flat.reshape(y1 - y0, x1 - x0)
+        return MaskUpdate(self.frame, self.object_id, self.bbox, mask, self.score, self.view)
 
 
 class LabelStore:
@@ -91,14 +138,25 @@ class LabelStore:
     ----------
     frames : ndarray of unsigned int
         (frame, y, x); a view is written through, so the caller's array changes.
+    view : View, optional
+        Which frames of the volume these are, for the journal.
+    changed : callable, optional
+        Called with the view and the frame of every write.
     """
 
-    def __init__(self, frames: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        frames: NDArray[Any],
+        view: View | None = None,
+        changed: Callable[[View | None, int], None] | None = None,
+    ) -> None:
         if frames.ndim != 3 or frames.dtype.kind != "u":
             raise InputError(
                 f"labels must be unsigned integers (frame, y, x), got {frames.dtype} {frames.shape}"
             )
         self.frames = frames
+        self.view = view
+        self._changed = changed
         self._scores: dict[int, NDArray[np.float64]] = {}
 
     @property
@@ -106,12 +164,30 @@ class LabelStore:
         """Confidence per object and frame, nan where the object was not segmented."""
         return {i: s.copy() for i, s in sorted(self._scores.items()) if not np.isnan(s).all()}
 
-    def apply(self, update: MaskUpdate) -> Edit | None:
+    def mask(self, object_id: int, frame: int) -> NDArray[np.bool_]:
+        """Return an object's mask (y, x) on a frame, a copy."""
+        mask: NDArray[np.bool_] = self.frames[frame] == object_id
+        return mask
+
+    def apply(
+        self,
+        update: MaskUpdate,
+        keep: frozenset[int] = frozenset(),
+        fixed: NDArray[np.bool_] | None = None,
+    ) -> Edit | None:
         """Make one object's mask on one frame what the update says.
 
         Pixels that the object had and has no more become background; pixels that it gains are taken
         from whatever was there (the newest statement wins; within one pass the models have already
         settled overlaps by their logits).
+
+        Parameters
+        ----------
+        update : MaskUpdate
+        keep : frozenset of int
+            Objects whose pixels are not taken.
+        fixed : ndarray of bool, optional
+            (y, x); pixels that stay as they are.
 
         Returns
         -------
@@ -128,7 +204,13 @@ class LabelStore:
         before = image[y0:y1, x0:x1].copy()
         after = np.where(before == update.object_id, 0, before).astype(before.dtype)
         my0, mx0, my1, mx1 = update.bbox
-        after[my0 - y0 : my1 - y0, mx0 - x0 : mx1 - x0][update.mask] = update.object_id
+        gained = after[my0 - y0 : my1 - y0, mx0 - x0 : mx1 - x0]
+        mask = update.mask
+        if keep:
+            mask = mask & ~np.isin(gained, list(keep))
+        gained[mask] = update.object_id
+        if fixed is not None:
+            np.copyto(after, before, where=fixed[y0:y1, x0:x1])
         return self._commit(update.frame, update.object_id, box, after, update.score)
 
     def erase(self, object_id: int) -> list[Edit]:
@@ -159,6 +241,10 @@ class LabelStore:
         if frames.shape != self.frames.shape:
             raise InputError(f"labels have shape {frames.shape}, the image {self.frames.shape}")
         self.frames[...] = frames
+        self.set_scores(scores)
+
+    def set_scores(self, scores: Mapping[int, NDArray[np.float64]]) -> None:
+        """Take over scores of a saved session, without a journal."""
         self._scores = {i: np.array(s, dtype=np.float64) for i, s in scores.items()}
 
     def _commit(
@@ -170,7 +256,9 @@ class LabelStore:
         old = float(scores[frame])
         if np.array_equal(before, after) and (old == score or (np.isnan(old) and np.isnan(score))):
             return None
-        edit = Edit(frame, object_id, box, _pack(before), _pack(after), old, float(score))
+        edit = Edit(
+            frame, object_id, box, _pack(before), _pack(after), old, float(score), self.view
+        )
         self.redo(edit)
         return edit
 
@@ -180,6 +268,8 @@ class LabelStore:
         self.frames[edit.frame, y0:y1, x0:x1] = box.reshape(y1 - y0, x1 - x0)
         scores = self._scores.setdefault(edit.object_id, np.full(len(self.frames), np.nan))
         scores[edit.frame] = score
+        if self._changed is not None:
+            self._changed(self.view, edit.frame)
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> BBox:

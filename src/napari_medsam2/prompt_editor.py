@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,15 @@ from .prompts import (
     check_object_id,
     check_prompt,
 )
+from .state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from .history import RunRecord
+    from .labels import Edit
     from .volume import FrameStack
 
 __all__ = ["PromptEditor"]
@@ -40,13 +44,13 @@ class PromptEditor:
 
     def __init__(self, stack: FrameStack) -> None:
         self.stack = stack
-        self._prompts = PromptSet()
+        self._state = State(stack.view)
         self._history = History()
 
     @property
     def prompts(self) -> PromptSet:
-        """The prompts of all objects; immutable."""
-        return self._prompts
+        """The prompts of all objects on the frames that are looked at; immutable."""
+        return self._state.told.prompts
 
     def add_box(
         self, frame: int, box: Sequence[float], object_id: int = 1, *, name: str | None = None
@@ -126,23 +130,35 @@ class PromptEditor:
     def set_prompts(self, prompts: PromptSet, text: str = "edit prompts") -> None:
         """Replace all prompts, as one undoable step; nothing changes if one does not fit."""
         prompts.check(len(self.stack), self.stack.shape)
-        if prompts != self._prompts:
-            self._history.push(Step(text, self._prompts, prompts))
-            self._prompts = prompts
+        if prompts != self.prompts:
+            told = replace(self._state.told, prompts=prompts)
+            self._step(text, replace(self._state, told=told))
 
     def rename_object(self, object_id: int, name: str) -> None:
         """Give an object a name."""
-        self.set_prompts(self._prompts.add(object_id, name=name), f"rename object {object_id}")
+        self.set_prompts(self.prompts.add(object_id, name=name), f"rename object {object_id}")
 
     def clear_prompts(self, object_id: int | None = None, frame: int | None = None) -> None:
         """Take away the prompts of an object, of a frame, of both, or all; labels stay."""
         if frame is not None:
             self.stack.check_frame(frame)
-        self.set_prompts(self._prompts.clear(object_id, frame), "clear prompts")
+        self.set_prompts(self.prompts.clear(object_id, frame), "clear prompts")
 
     def _add(self, object_id: int, prompt: Prompt, name: str | None) -> None:
         object_id = check_object_id(object_id)
         check_prompt(prompt, len(self.stack), self.stack.shape, object_id)
         self.set_prompts(
-            self._prompts.add(object_id, prompt, name=name), f"prompt object {object_id}"
+            self.prompts.add(object_id, prompt, name=name), f"prompt object {object_id}"
         )
+
+    def _step(
+        self,
+        text: str,
+        after: State,
+        edits: tuple[Edit, ...] = (),
+        record: RunRecord | None = None,
+        note: tuple[Any, Any] | None = None,
+    ) -> None:
+        """Enter a step into the history, whose edits are made already."""
+        self._history.push(Step(text, self._state, after, edits, record, note))
+        self._state = after

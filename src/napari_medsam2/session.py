@@ -5,39 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .conditioning import chosen, with_accepted
 from .errors import InputError, PromptError
-from .history import ModelChoice, RunRecord, Step, corrections
-from .labels import LabelStore
+from .history import ModelChoice, RunRecord, corrections
+from .labels import MaskUpdate
 from .models.catalogue import DEFAULT_MODEL
 from .models.slot import ModelSlot
-from .prompt_editor import PromptEditor
-from .prompts import PromptSet, check_object_id
+from .object_editor import ObjectEditor
+from .prompts import PromptSet
+from .stores import LabelStores
 from .tracking.embeddings import FrameEncoder, open_cache
 from .tracking.memory import MEMORY_BANKS
 from .tracking.runs import Run, compute, count, replay
 from .volume import Volume
-from .windows import resolve_window
+from .windows import resolve_window, window_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .labels import Edit, MaskUpdate
+    from .channels import Channels
+    from .history import Step
+    from .io.sessions import SavedSession
+    from .labels import Edit, Write
     from .models.base import Segmenter
     from .prompts import Prompt
     from .tracking.collection import CollectedMask
     from .tracking.tracker import Direction
+    from .volume import FrameStack, View
     from .windows import Window, WindowChoice
 
 __all__ = ["Run", "Session"]
 
+Zoom = Literal["auto", "off"]
+_ZOOMS: tuple[Zoom, ...] = ("auto", "off")
 
-class Session(PromptEditor):
+
+class Session(ObjectEditor):
     """Segment the objects of one image, correct them, undo, and save.
 
     Nothing heavy happens on construction: the model is loaded and the window measured when the
@@ -53,7 +62,7 @@ class Session(PromptEditor):
         The axis to propagate along, by index among the label axes or by letter.
     spacing : sequence of float, optional
         Physical size of a voxel along each label axis; replaces the volume's.
-    window : str or (low, high)
+    window : str or tuple of float
         Intensities shown to the model, see `windows.resolve_window`.
     device : str
         "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -71,12 +80,19 @@ class Session(PromptEditor):
         The memory bank of models that carry a memory, see `tracking.memory`; LiteMedSAM has none.
     at : sequence of int, optional
         For 4D and more: the position on each remaining axis, see `Volume.stack`.
-    channel : int, optional
-        The channel to segment; three or four channels count as RGB unless one is chosen.
+    channel : int or sequence of int, optional
+        The channel to segment, or several to blend, see `channels.blend`; three or four channels
+        count as RGB unless one is chosen.
+    level : int, optional
+        The level of a pyramid that the model sees, see `Volume.stack`; labels are always those of
+        the full image.
     labels : ndarray of unsigned int, optional
         An array to write into, of the volume's label shape; a new uint16 one by default.
     compiled : bool
         Whether torch compiles the image encoder, see `models.build`.
+    zoom : {"auto", "off"}
+        Whether frames much larger than the network's input are segmented in crops around the
+        prompts, see `tracking.zoom`.
 
     Raises
     ------
@@ -101,9 +117,11 @@ class Session(PromptEditor):
         memory: str = "sam2",
         *,
         at: Sequence[int] | None = None,
-        channel: int | None = None,
+        channel: int | Sequence[int] | None = None,
+        level: int | None = None,
         labels: NDArray[Any] | None = None,
         compiled: bool = False,
+        zoom: Zoom = "auto",
     ) -> None:
         from . import models
 
@@ -114,8 +132,11 @@ class Session(PromptEditor):
             raise InputError(f"unknown precision {precision!r}; use {', '.join(models.PRECISIONS)}")
         if memory not in MEMORY_BANKS:
             raise InputError(f"unknown memory {memory!r}; use {', '.join(MEMORY_BANKS)}")
+        if zoom not in _ZOOMS:
+            raise InputError(f"unknown zoom {zoom!r}; use {', '.join(_ZOOMS)}")
         self.volume = volume
-        super().__init__(volume.stack(axis, at, channel))
+        super().__init__(volume.stack(axis, at, channel, level), _label_array(volume, labels))
+        self._first_view = self.stack.view
         self.model_name = models.get(model).name
         self.settings: dict[str, Any] = {
             "model": self.model_name,
@@ -126,26 +147,17 @@ class Session(PromptEditor):
             "precision": precision,
             "memory": memory,
             "at": list(self.stack.at),
-            "channel": channel,
+            "channel": _as_json(self.stack.channel),
+            "level": level,
+            "zoom": zoom,
         }
         chosen = {f.name: self.settings[f.name] for f in fields(ModelChoice)}
         self._slot = ModelSlot(ModelChoice(**chosen), device, compiled=compiled)
         self.cache = open_cache(cache)
-        self._labels = _label_array(volume, labels)
-        self._store = LabelStore(self.stack.of_labels(self._labels))
-        self._earlier_runs: tuple[RunRecord, ...] = ()
         self._run: Run | None = None
+        # What a run in progress would leave in the history if it ended now.
+        self._pending: Callable[[], tuple[RunRecord, ...]] | None = None
         self._window: Window | None = None
-
-    @property
-    def labels(self) -> NDArray[Any]:
-        """The labels, shaped like the volume without channels; live, so copy what must stay."""
-        return self._labels
-
-    @property
-    def scores(self) -> dict[int, NDArray[np.float64]]:
-        """Confidence in [0, 1] per object and frame, nan where the object was not segmented."""
-        return self._store.scores
 
     @property
     def model(self) -> Segmenter:
@@ -171,8 +183,9 @@ class Session(PromptEditor):
         """The intensities that become 0 and 255, measured on first use."""
         if self._window is None:
             choice = self.settings["window"]
-            choice = choice if isinstance(choice, str) else (choice[0], choice[1])
-            self._window = resolve_window(self.stack, choice)
+            self._window = resolve_window(
+                self.stack, choice if isinstance(choice, str) else tuple(choice)
+            )
         return self._window
 
     @property
@@ -180,20 +193,24 @@ class Session(PromptEditor):
         """What embeds the frames of this session, through its cache."""
         return FrameEncoder(self.stack, self.window, self.model, self.cache)
 
-    def remove_object(self, object_id: int) -> None:
-        """Remove an object: its prompts, its labels on every frame, its scores."""
+    def turn(self, axis: int | str, at: Sequence[int] | None = None) -> None:
+        """Look at other frames of the image: along another axis, or at another position.
+
+        Prompts and accepted masks belong to the frames that they were given on, and are there again
+        when one comes back; labels, objects and history belong to the image.
+
+        Parameters
+        ----------
+        axis, at
+            As in `Session`.
+
+        Raises
+        ------
+        InputError
+            For frames that do not exist, or while a run is in progress.
+        """
         self._check_idle()
-        object_id = check_object_id(object_id)
-        known = object_id in self._prompts
-        if not known and object_id not in self._store.scores:
-            self._prompts[object_id]
-        after = self._prompts.remove(object_id) if known else self._prompts
-        gone = self._prompts.only([object_id]) if known else PromptSet().add(object_id)
-        edits = tuple(self._store.erase(object_id))
-        record = RunRecord("remove", gone)
-        text = f"remove object {object_id}"
-        self._history.push(Step(text, self._prompts, after, edits, record))
-        self._prompts = after
+        self._look(self._stack_of(axis, at))
 
     # Segmentation
 
@@ -224,6 +241,7 @@ class Session(PromptEditor):
         start: int | None = None,
         stop: int | None = None,
         object_ids: Iterable[int] | None = None,
+        patience: int | None = None,
     ) -> Iterator[MaskUpdate]:
         """Carry objects from their prompted frames along the axis.
 
@@ -236,7 +254,10 @@ class Session(PromptEditor):
         start, stop : int, optional
             Half-open range of frames to fill.
         object_ids : iterable of int, optional
-            Only these objects; by default all that have prompts.
+            Only these objects; by default all that have prompts or accepted masks.
+        patience : int, optional
+            Stop an object that has not been seen for so many frames in a row; None leaves it to
+            the model.
 
         Yields
         ------
@@ -248,13 +269,22 @@ class Session(PromptEditor):
         PromptError, InputError
             Before the first frame, for anything that cannot be done.
         """
-        yield from self.start_propagation(direction, start, stop, object_ids).complete()
+        run = self.start_propagation(direction, start, stop, object_ids, patience)
+        yield from run.complete()
 
     def start_segment(self, frame: int, object_ids: Iterable[int] | None = None) -> Run:
         """Begin `segment` as a `Run`, whose parts may live in different threads."""
         self.stack.check_frame(frame)
         prompts = self._chosen(object_ids)
-        return self._open(RunRecord("segment", prompts, frame=frame))
+        accepted = {i for i, frames in self.accepted.items() if frame in frames}
+        free = [i for i in prompts.ids if i not in accepted]
+        here = [o.id for o in prompts.objects if o.on(frame)]
+        if here and not {*here} - accepted:
+            raise PromptError(
+                f"frame {frame} is accepted for object {', '.join(map(str, here))}: take that back "
+                "to change it"
+            )
+        return self._open(RunRecord("segment", prompts.only(free), frame=frame))
 
     def start_propagation(
         self,
@@ -262,12 +292,57 @@ class Session(PromptEditor):
         start: int | None = None,
         stop: int | None = None,
         object_ids: Iterable[int] | None = None,
+        patience: int | None = None,
     ) -> Run:
         """Begin `propagate` as a `Run`, whose parts may live in different threads."""
-        prompts = self._chosen(object_ids)
-        return self._open(
-            RunRecord("propagate", prompts, direction=direction, start=start, stop=stop)
+        if patience is not None and patience < 1:
+            raise InputError(f"patience is a number of frames from 1, got {patience!r}")
+        from . import models
+
+        accepted = self.accepted
+        takes_masks = "mask" in models.get(self.model_name).prompts
+        prompts = with_accepted(
+            self._chosen(object_ids, accepted), accepted, self._store.mask, takes_masks=takes_masks
         )
+        record = RunRecord(
+            "propagate", prompts, direction=direction, start=start, stop=stop, patience=patience
+        )
+        return self._open(record)
+
+    def start_writing(
+        self, compute: Callable[[], Iterator[MaskUpdate]], total: int, text: str
+    ) -> Run:
+        """Begin `write_masks` as a `Run`: masks are computed in one thread, written in another.
+
+        Parameters
+        ----------
+        compute : callable
+            Returns the masks; must not read `labels`, which change while it computes.
+        total : int
+            About how many there will be, for progress.
+        text : str
+        """
+        self._check_idle()
+        kept, view = self._kept, self.stack.view
+        writes: list[Write] = []
+
+        def write(update: MaskUpdate) -> Edit | None:
+            edit = self._stores.apply(update, view, kept)
+            if edit is not None:
+                writes.append(self._stores.written(edit))
+            return edit
+
+        def done() -> RunRecord:
+            return RunRecord("write", view=view, writes=tuple(writes))
+
+        def on_close(edits: tuple[Edit, ...], applied: int) -> None:
+            self._run = self._pending = None
+            if edits:
+                self._step(text, self._state, edits, done())
+
+        self._run = Run(compute, lambda: total, write, on_close)
+        self._pending = lambda: (done(),) if writes else ()
+        return self._run
 
     def segment_collection(
         self, images: Sequence[Volume | ArrayLike], prompt: Prompt | Sequence[Prompt]
@@ -301,7 +376,7 @@ class Session(PromptEditor):
             [i if isinstance(i, Volume) else Volume(i) for i in images],  # type: ignore[arg-type]
             list(prompt) if isinstance(prompt, Sequence) else [prompt],
             self.model,
-            choice if isinstance(choice, str) else (choice[0], choice[1]),
+            choice if isinstance(choice, str) else tuple(choice),
             self.cache,
         )
 
@@ -318,33 +393,46 @@ class Session(PromptEditor):
         return self._history.redo_text
 
     def undo(self) -> bool:
-        """Take back the last step, prompts and masks together; False if there is none."""
-        self._check_idle()
-        step = self._history.undo()
-        if step is not None:
-            for edit in reversed(step.edits):
-                self._store.revert(edit)
-            self._prompts = step.before
-        return step is not None
+        """Take back the last step, prompts and masks together; False if there is none.
+
+        The session looks at the frames that it looked at then.
+        """
+        return self.travel("undo") is not None
 
     def redo(self) -> bool:
         """Bring back the step that was undone last; False if there is none."""
+        return self.travel("redo") is not None
+
+    def travel(self, way: Literal["undo", "redo"]) -> Step | None:
+        """Undo or redo, and return the step; None if there is none."""
         self._check_idle()
-        step = self._history.redo()
-        if step is not None:
-            for edit in step.edits:
-                self._store.redo(edit)
-            self._prompts = step.after
-        return step is not None
+        back = way == "undo"
+        step = self._history.undo() if back else self._history.redo()
+        if step is None:
+            return None
+        if back:
+            self._stores.revert(step.edits)
+        else:
+            self._stores.redo(step.edits)
+        state = step.before if back else step.after
+        self._look(self._stack_of(state.view.axis or 0, state.view.at))
+        self._state = state
+        return step
+
+    def note(self, text: str, before: Any, after: Any) -> None:
+        """Enter a step of somebody else into the history, such as other settings of a window.
+
+        `travel` returns the step, whose `note` is (before, after); the session does nothing.
+        """
+        self._step(text, self._state, note=(before, after))
 
     def begin_history(self) -> None:
         """Make the present state the one that `undo` cannot go back from."""
         self._check_idle()
-        self._earlier_runs = self.runs
         self._history.clear()
 
     def take_over(self, old: Session) -> None:
-        """Go on with prompts, labels, scores and history of a session on the same frames.
+        """Go on with prompts, labels, scores and history of a session on the same image.
 
         Parameters
         ----------
@@ -354,13 +442,14 @@ class Session(PromptEditor):
         Raises
         ------
         InputError
-            If the two do not see the same frames or do not share their labels.
+            If the two do not share their labels.
         """
         old._check_idle()
-        if self._labels is not old._labels or self._store.frames.shape != old._store.frames.shape:
-            raise InputError("only a session on the same frames and labels can be taken over")
-        self._prompts, self._store = old._prompts, old._store
-        self._history, self._earlier_runs = old._history, old._earlier_runs
+        if self._labels is not old._labels:
+            raise InputError("only a session on the same image and labels can be taken over")
+        self._stores, self._history = old._stores, old._history
+        self._first_view = old._first_view
+        self._state = old._state.turned(self.stack.view)
 
     # Files
 
@@ -380,18 +469,40 @@ class Session(PromptEditor):
         Path
             The JSON file.
         """
-        from .io.sessions import SavedSession, write_session
+        from .io.sessions import write_session
 
         self._check_idle()
-        saved = SavedSession(
-            prompts=self._prompts,
-            settings=self.settings,
-            runs=self.runs,
-            scores=self._store.scores,
-            labels=self._labels,
+        return write_session(Path(path), self.saved(self._labels))
+
+    def saved(self, labels: NDArray[Any]) -> SavedSession:
+        """Return what `save` writes, with labels that do not change meanwhile.
+
+        Also while a run is in progress: what it has done until now counts.
+        """
+        from .io.sessions import SavedSession
+
+        pending = () if self._pending is None else self._pending()
+        return SavedSession(
+            state=self._state,
+            first_view=self._first_view,
+            settings=self._present_settings(),
+            runs=(*self.runs, *pending),
+            scores=self._stores.scores(),
+            labels=labels,
             volume=self.volume,
         )
-        return write_session(Path(path), saved)
+
+    def snapshot(self) -> SavedSession:
+        """Return a copy of all that `save` writes, to be written in another thread."""
+        return self.saved(self._labels.copy())
+
+    def take_changes(self) -> frozenset[tuple[View, int]]:
+        """Return the views and frames whose labels were written since the last call."""
+        return self._stores.take_changes()
+
+    def frames_of(self, view: View, labels: NDArray[Any] | None = None) -> NDArray[Any]:
+        """See labels of the image's shape, by default the session's, as frames of a view."""
+        return self._stores.frames(view, labels)
 
     @classmethod
     def load(
@@ -416,17 +527,20 @@ class Session(PromptEditor):
 
         saved = read_session(Path(path), image)
         session = cls(saved.volume, device=device, **saved.settings)
-        session._prompts = saved.prompts
-        saved.prompts.check(len(session.stack), session.stack.shape)
-        session._store.replace(session.stack.of_labels(saved.labels), saved.scores)
+        for view, told in {**saved.state.elsewhere, saved.state.view: saved.state.told}.items():
+            stack = session._stack_of(view.axis or 0, view.at)
+            told.prompts.check(len(stack), stack.shape)
+        session._state, session._first_view = saved.state, saved.first_view
         session._labels[...] = saved.labels
-        session._earlier_runs = saved.runs
+        for view, scores in saved.scores.items():
+            session._stores.of(view).set_scores(scores)
+        session._history.begin_after(saved.runs)
         return session
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
         """What led to the present labels, in order."""
-        return (*self._earlier_runs, *self._history.runs)
+        return self._history.runs
 
     def replay(self, runs: Sequence[RunRecord] | None = None) -> NDArray[Any]:
         """Make the labels anew, by asking again all that was asked.
@@ -442,57 +556,92 @@ class Session(PromptEditor):
             A new label array; this session is not changed.
         """
         fresh = np.zeros_like(self._labels)
-        store = LabelStore(self.stack.of_labels(fresh))
-        encoders: dict[ModelChoice | None, FrameEncoder] = {}
+        models: dict[ModelChoice | None, Segmenter] = {}
 
-        def encoder_of(choice: ModelChoice | None) -> FrameEncoder:
-            if choice not in encoders:
-                model = self._slot.like(choice)
-                encoders[choice] = FrameEncoder(self.stack, self.window, model, self.cache)
-            return encoders[choice]
+        def encoder_of(record: RunRecord) -> FrameEncoder:
+            if record.model not in models:
+                models[record.model] = self._slot.like(record.model)
+            view = record.view or self._first_view
+            channel = self.stack.channel if record.channel is None else record.channel or None
+            stack = self.volume.stack(view.axis or 0, view.at, channel, record.level)
+            window = self.window if record.window is None else window_of(record.window)
+            return FrameEncoder(stack, window, models[record.model], self.cache)
 
-        replay(encoder_of, store, self.runs if runs is None else runs)
+        stores = LabelStores(self.volume, fresh)
+        replay(encoder_of, stores, self._first_view, self.runs if runs is None else runs)
         return fresh
 
     # Inside
 
-    def _chosen(self, object_ids: Iterable[int] | None) -> PromptSet:
-        if object_ids is not None:
-            return self._prompts.only(object_ids)
-        if not self._prompts.prompted_ids:
-            raise PromptError("there are no prompts yet: draw a box around an object first")
-        return self._prompts.only(self._prompts.prompted_ids)
+    def _stack_of(self, axis: int | str, at: Sequence[int] | None) -> FrameStack:
+        return self.volume.stack(axis, at, self.stack.channel, self.settings["level"])
+
+    def _look(self, stack: FrameStack) -> None:
+        if stack.view != self.stack.view:
+            self.stack = stack
+            self._state = self._state.turned(stack.view)
+            # It was measured on other frames.
+            self._window = None
+
+    def _present_settings(self) -> dict[str, Any]:
+        view = self.stack.view
+        return {**self.settings, "axis": view.axis or 0, "at": list(view.at)}
+
+    def _chosen(self, object_ids: Iterable[int] | None, others: Iterable[int] = ()) -> PromptSet:
+        return chosen(self.prompts, object_ids, self.locked, others)
 
     def _open(self, record: RunRecord) -> Run:
         self._check_idle()
-        scores = self._store.scores
+        scores, view = self._store.scores, self.stack.view
 
         def is_tracked(object_id: int, frame: int) -> bool:
             return object_id in scores and bool(np.isfinite(scores[object_id][frame]))
 
-        corrected = corrections(record.prompts, self.runs, is_tracked)
-        record = replace(record, corrections=corrected, model=self._slot.choice)
+        before = [run for run in self.runs if (run.view or self._first_view) == view]
+        record = replace(
+            record,
+            corrections=corrections(record.prompts, before, is_tracked),
+            model=self._slot.choice,
+            view=view,
+            channel=_channels(self.stack),
+            level=self.stack.level,
+            kept=self._kept,
+            zoom=self.settings["zoom"],
+        )
+
+        def done(updates: int) -> RunRecord:
+            return replace(record, updates=updates, window=self.window.values)
 
         def on_close(edits: tuple[Edit, ...], updates: int) -> None:
-            self._run = None
+            self._run = self._pending = None
             if edits:
-                window = (self.window.low, self.window.high)
-                done = replace(record, updates=updates, window=window)
                 ids = ", ".join(map(str, record.prompts.ids))
-                text = f"{record.kind} object {ids}"
-                self._history.push(Step(text, self._prompts, self._prompts, edits, done))
+                self._step(f"{record.kind} object {ids}", self._state, edits, done(updates))
 
-        self._run = Run(
+        run = Run(
             lambda: compute(self.encoder, record, self.settings["memory"]),
             lambda: count(self.encoder, record, self.settings["memory"]),
-            self._store,
+            lambda update: self._stores.apply(update, view, record.kept),
             on_close,
         )
-        return self._run
+        self._pending = lambda: (done(run.applied),) if run.applied else ()
+        self._run = run
+        return run
 
     def _check_idle(self) -> None:
         if self._run is not None:
             raise InputError("a run is in progress: let it finish or stop it first")
+
+
+def _channels(stack: FrameStack) -> tuple[int, ...]:
+    channel = stack.channel
+    if channel is None:
+        return ()
+    return (channel,) if isinstance(channel, int) else tuple(channel)
+
+
+def _as_json(channel: Channels) -> int | list[int] | None:
+    return list(channel) if isinstance(channel, tuple) else channel
 
 
 def _label_array(volume: Volume, labels: NDArray[Any] | None) -> NDArray[Any]:

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .channels import Channels, check_channels
 from .errors import InputError
+from .levels import auto_level, check_levels, position_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["ArrayLike", "FrameStack", "Geometry", "Volume"]
+__all__ = ["ArrayLike", "FrameStack", "Geometry", "View", "Volume"]
 
 _AXES = "tzyxc"
 _UNKNOWN_UNIT = "px"
@@ -67,6 +69,22 @@ class Geometry:
             )
 
 
+@dataclass(frozen=True)
+class View:
+    """Which frames of a volume are looked at.
+
+    Attributes
+    ----------
+    axis : int or None
+        Index of the frame axis among the label axes; None for a 2D image.
+    at : tuple of int
+        Positions along the axes that are neither frame axis nor in the plane of a frame.
+    """
+
+    axis: int | None
+    at: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Volume:
     """An image of any dimension with named axes.
@@ -95,12 +113,14 @@ class Volume:
         The file or folder that the image was read from, "" if it comes from memory.
     metadata : dict
         Further facts about the image; never about the patient.
+    levels : tuple of array-like
+        Coarser copies of the data, finest first, each with the same axes; see `levels`.
 
     Raises
     ------
     InputError
-        For axes that do not fit the array, spacing that is not positive, or a dtype that is no
-        intensity (complex, text, objects).
+        For axes that do not fit the array, spacing that is not positive, a dtype that is no
+        intensity (complex, text, objects), or levels that are no pyramid.
     """
 
     data: ArrayLike
@@ -113,6 +133,7 @@ class Volume:
     modality: str = ""
     source: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    levels: tuple[ArrayLike, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Fill in what was left out and check the rest."""
@@ -135,6 +156,7 @@ class Volume:
             raise InputError(f"{self.name}: {n_spatial} units are needed, got {units}")
         object.__setattr__(self, "spacing", spacing)
         object.__setattr__(self, "units", units)
+        check_levels(self.data, self.levels, axes, self.name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -166,7 +188,7 @@ class Volume:
     def has_colour(self) -> bool:
         """Whether the channels are RGB(A): three or four of them, last or of 8 bits.
 
-        Anything else is channels of a microscope, of which one is chosen.
+        Anything else is channels of a microscope, of which one is chosen or several are blended.
         """
         last = self.axes.endswith("c") or self.dtype == np.uint8
         return "c" in self.axes and self.n_channels in (3, 4) and last
@@ -203,7 +225,11 @@ class Volume:
         )
 
     def stack(
-        self, axis: int | str = 0, at: Sequence[int] | None = None, channel: int | None = None
+        self,
+        axis: int | str = 0,
+        at: Sequence[int] | None = None,
+        channel: int | Sequence[int] | None = None,
+        level: int | None = None,
     ) -> FrameStack:
         """See the volume as 2D frames along one axis.
 
@@ -215,8 +241,12 @@ class Volume:
         at : sequence of int, optional
             Fixed positions along the axes that are neither the frame axis nor the frame's plane
             (the last two that remain), in the order of the array; needed from 4D on.
-        channel : int, optional
-            The channel to use. Colour (see `has_colour`) is taken whole unless one is chosen.
+        channel : int or sequence of int, optional
+            The channel to use, or several to blend. Colour (see `has_colour`) is taken whole
+            unless one is chosen.
+        level : int, optional
+            The level of a pyramid that the model sees, 0 the full image; see `levels.auto_level`
+            for the default.
 
         Returns
         -------
@@ -225,12 +255,18 @@ class Volume:
         Raises
         ------
         InputError
-            For an axis, position or channel that does not exist, or a choice that is missing.
+            For an axis, position, channel or level that does not exist, or a choice that is
+            missing.
         """
-        return FrameStack.of(self, axis, at, channel)
+        return FrameStack.of(self, axis, at, channel, level)
 
     def with_data(self, data: ArrayLike, **changes: Any) -> Volume:
-        """Return a copy with another array and, by keyword, other fields."""
+        """Return a copy with another array and, by keyword, other fields.
+
+        Other data have no coarser levels unless those are given, too.
+        """
+        if data is not self.data:
+            changes.setdefault("levels", ())
         return replace(self, data=data, **changes)
 
 
@@ -238,7 +274,9 @@ class Volume:
 class FrameStack:
     """The frames of a volume along one axis, read one at a time.
 
-    Frames are (y, x) or, in colour, (y, x, 3): the two axes that remain, in the order of the array.
+    Frames are (y, x) or, in colour, (y, x, 3), or (y, x, n) with several channels: the two axes
+    that remain, in the order of the array. Their shape is that of the full image, whatever level of
+    a pyramid the model sees.
 
     Attributes
     ----------
@@ -247,18 +285,26 @@ class FrameStack:
         Index of the frame axis among the label axes; None for a 2D image.
     at : tuple of int
         Positions along the axes that are neither frame axis nor plane.
-    channel : int or None
-        The chosen channel, None for grey or RGB.
+    channel : int, tuple of int or None
+        The chosen channel or channels, None for grey or RGB.
+    level : int
+        The level of a pyramid that the model sees.
     """
 
     volume: Volume
     axis: int | None
     at: tuple[int, ...]
-    channel: int | None
+    channel: Channels
+    level: int = 0
 
     @classmethod
     def of(
-        cls, volume: Volume, axis: int | str, at: Sequence[int] | None, channel: int | None
+        cls,
+        volume: Volume,
+        axis: int | str,
+        at: Sequence[int] | None,
+        channel: int | Sequence[int] | None,
+        level: int | None = None,
     ) -> FrameStack:
         """Check the choices and build the view; see `Volume.stack`."""
         n = len(volume.label_axes)
@@ -278,8 +324,13 @@ class FrameStack:
                     f"{volume.name}: position {position} on axis {volume.label_axes[i]!r} is "
                     f"outside 0..{volume.label_shape[i] - 1}"
                 )
-        _check_channel(volume, channel)
-        return cls(volume, index, at, channel)
+        stack = cls(volume, index, at, check_channels(volume, channel))
+        return replace(stack, level=_chosen_level(stack, level))
+
+    @property
+    def view(self) -> View:
+        """Which frames these are."""
+        return View(self.axis, self.at)
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -303,8 +354,8 @@ class FrameStack:
 
     @property
     def is_rgb(self) -> bool:
-        """Whether frames have a colour axis."""
-        return self.channel is None and self.volume.has_colour
+        """Whether the model sees colours: those of the image, or channels blended."""
+        return isinstance(self.channel, tuple) or (self.channel is None and self.volume.has_colour)
 
     def frame(self, index: int) -> NDArray[Any]:
         """Read one frame.
@@ -317,23 +368,52 @@ class FrameStack:
         Returns
         -------
         ndarray
-            (y, x) or (y, x, 3), native byte order, the volume's own dtype and intensities.
+            (y, x), (y, x, 3) in colour or (y, x, n) with several channels, native byte order, the
+            volume's own dtype and intensities.
 
         Raises
         ------
         InputError
             If there is no such frame.
         """
+        return self._read(self.volume.data, index)
+
+    def seen(self, index: int) -> NDArray[Any]:
+        """Read what the model sees of a frame: the frame itself, or a coarser level of it.
+
+        Returns
+        -------
+        ndarray
+            As `frame` returns it, smaller where `level` is not 0.
+        """
+        return self._read((self.volume.data, *self.volume.levels)[self.level], index)
+
+    def frame_shapes(self) -> list[tuple[int, int]]:
+        """Return (height, width) of a frame at every level of the pyramid, the full one first."""
+        axes = [self.volume.axes.index(self.volume.label_axes[i]) for i in self._plane]
+        arrays = (self.volume.data, *self.volume.levels)
+        return [(int(a.shape[axes[0]]), int(a.shape[axes[1]])) for a in arrays]
+
+    def _read(self, data: ArrayLike, index: int) -> NDArray[Any]:
         self.check_frame(index)
         axes = self.volume.axes
-        key = self._label_key(index)
-        if "c" in axes:
-            c: int | slice = slice(0, 3) if self.is_rgb else (self.channel or 0)
-            key = (*key[: axes.index("c")], c, *key[axes.index("c") :])
-        image = np.asarray(self.volume.data[key])
-        if self.is_rgb:
-            kept = [a for a, k in zip(axes, key, strict=True) if isinstance(k, slice)]
+        key: dict[str, int | slice] = dict(
+            zip(self.volume.label_axes, self._label_key(index), strict=True)
+        )
+        for axis, n, full in zip(axes, data.shape, self.volume.shape, strict=True):
+            at = key.get(axis)
+            if isinstance(at, int):
+                key[axis] = position_at(at, full, int(n))
+        if isinstance(self.channel, tuple):
+            # One at a time: not every array can be indexed by a list.
+            planes = [_sliced(data, axes, key | {"c": c}) for c in self.channel]
+            image = np.stack(planes, axis=-1)
+        elif self.is_rgb:
+            image = _sliced(data, axes, key | {"c": slice(0, 3)})
+            kept = [a for a in axes if a == "c" or isinstance(key[a], slice)]
             image = np.moveaxis(image, kept.index("c"), -1)
+        else:
+            image = _sliced(data, axes, key | {"c": self.channel or 0})
         return image.astype(image.dtype.newbyteorder("="), copy=False)
 
     def check_frame(self, index: int) -> None:
@@ -410,9 +490,15 @@ def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
         )
 
 
-def _check_channel(volume: Volume, channel: int | None) -> None:
-    n = volume.n_channels
-    if channel is not None and not 0 <= channel < n:
-        raise InputError(f"{volume.name}: there is no channel {channel}; it has {n}")
-    if channel is None and n > 1 and not volume.has_colour:
-        raise InputError(f"{volume.name}: has {n} channels; choose one (0 to {n - 1})")
+def _sliced(data: ArrayLike, axes: str, key: dict[str, int | slice]) -> NDArray[Any]:
+    return np.asarray(data[tuple(key[axis] for axis in axes)])
+
+
+def _chosen_level(stack: FrameStack, level: int | None) -> int:
+    shapes = stack.frame_shapes()
+    if level is None:
+        return auto_level(shapes)
+    if not 0 <= level < len(shapes):
+        n = f"levels 0 to {len(shapes) - 1}" if len(shapes) > 1 else "no coarser levels"
+        raise InputError(f"{stack.volume.name}: there is no level {level}; it has {n}")
+    return int(level)

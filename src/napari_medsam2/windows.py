@@ -7,21 +7,25 @@ in floating point, and no 8-bit image ever comes between the data and the networ
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .channels import blend
 from .errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from .volume import FrameStack
 
-__all__ = ["CT_PRESETS", "Window", "WindowChoice", "resolve_window"]
+__all__ = ["CT_PRESETS", "Blend", "Window", "WindowChoice", "resolve_window", "window_of"]
 
-WindowChoice = str | tuple[float, float]
+WindowChoice = str | tuple[float, ...]
+"""A name, or low and high; for channels that are blended also a low and a high for each."""
 
 # The radiologist's (width, level), in Hounsfield units.
 CT_PRESETS: dict[str, tuple[float, float]] = {
@@ -64,6 +68,15 @@ class Window:
         """Build a window from a radiologist's width and level."""
         return cls(level - width / 2, level + width / 2)
 
+    @property
+    def values(self) -> tuple[float, ...]:
+        """All that it consists of, as `window_of` takes it."""
+        return self.low, self.high
+
+    def __str__(self) -> str:
+        """Return it as a person reads it."""
+        return f"{self.low:.4g} to {self.high:.4g}"
+
     def apply(self, frame: NDArray[Any]) -> NDArray[np.float32]:
         """Map a frame to 0..255, clipped; nan becomes 0.
 
@@ -88,6 +101,69 @@ class Window:
         return mapped
 
 
+@dataclass(frozen=True)
+class Blend(Window):
+    """A window for each of several channels, which become one coloured frame.
+
+    Parameters
+    ----------
+    low, high : float
+        The lowest and the highest intensity of any.
+    parts : tuple of Window
+        One for each channel, in their order.
+    """
+
+    parts: tuple[Window, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[Window]) -> Blend:
+        """Build it of windows."""
+        return cls(min(p.low for p in parts), max(p.high for p in parts), tuple(parts))
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Low and high of each channel in turn."""
+        return tuple(value for part in self.parts for value in part.values)
+
+    def __str__(self) -> str:
+        """Return it as a person reads it."""
+        return " and ".join(map(str, self.parts))
+
+    def apply(self, frame: NDArray[Any]) -> NDArray[np.float32]:
+        """Map the channels of a frame to 0..255 and blend them, see `channels.blend`.
+
+        Parameters
+        ----------
+        frame : ndarray
+            (y, x, channels).
+
+        Returns
+        -------
+        ndarray of float32
+            (y, x, 3).
+        """
+        planes = [part.apply(frame[..., i]) for i, part in enumerate(self.parts)]
+        return blend(np.stack(planes, axis=-1))
+
+
+def window_of(values: Sequence[float]) -> Window:
+    """Build a window of a low and a high, or a `Blend` of several pairs.
+
+    Raises
+    ------
+    InputError
+        For numbers that are no pairs of a lower and a higher one.
+    """
+    if not values or len(values) % 2:
+        raise InputError(
+            f"a window needs low and high, for several channels a pair for each; got {len(values)} "
+            "numbers"
+        )
+    numbers = [float(v) for v in values]
+    parts = [Window(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
+    return parts[0] if len(parts) == 1 else Blend.of(parts)
+
+
 def resolve_window(stack: FrameStack, choice: WindowChoice = "auto") -> Window:
     """Turn a choice of window into intensities.
 
@@ -95,16 +171,20 @@ def resolve_window(stack: FrameStack, choice: WindowChoice = "auto") -> Window:
     ----------
     stack : FrameStack
         The frames to be shown to the model.
-    choice : str or (low, high)
+    choice : str or tuple of float
         - "auto": 0.5 and 99.5 percentile of a sample of frames, without a constant background;
           8-bit colour images keep 0..255;
         - "abdomen", "lung", "brain", "mediastinum", "bone": CT presets, for data in HU;
         - "display": what the file's header or the viewer's contrast limits say;
         - "low,high" or a pair: these intensities.
 
+        Of channels that are blended each is windowed by itself: a name is applied to each, a pair
+        to all, and as many pairs as there are channels to one after the other.
+
     Returns
     -------
     Window
+        A `Blend` for several channels.
 
     Raises
     ------
@@ -112,28 +192,23 @@ def resolve_window(stack: FrameStack, choice: WindowChoice = "auto") -> Window:
         For an unknown name, a preset on data that are not HU, "display" on an image without one, or
         a constant image.
     """
-    name = stack.volume.name
-    if not isinstance(choice, str):
-        low, high = choice
-        return Window(float(low), float(high))
-    if choice == "auto":
-        return _auto_window(stack)
-    if choice == "display":
-        if stack.volume.display is None:
-            raise InputError(f"{name}: states no display window; use 'auto' or give low,high")
-        return Window(*stack.volume.display)
-    if choice in CT_PRESETS:
-        return _preset_window(stack, choice)
-    parts = choice.split(",")
-    if len(parts) == 2:
-        try:
-            low, high = float(parts[0]), float(parts[1])
-        except ValueError as error:
-            raise InputError(f"window {choice!r}: low and high must be numbers") from error
-        return Window(low, high)
-    raise InputError(
-        f"unknown window {choice!r}; use auto, display, {', '.join(CT_PRESETS)} or low,high"
-    )
+    numbers = _numbers(choice)
+    if not isinstance(stack.channel, tuple):
+        return _resolve_one(stack, choice if numbers is None else numbers)
+    n = len(stack.channel)
+    if numbers is not None and len(numbers) not in (2, 2 * n):
+        raise InputError(
+            f"{stack.volume.name}: window {choice!r}: {n} channels are blended; give low and high "
+            f"once, or {n} times"
+        )
+    parts = []
+    for index, channel in enumerate(stack.channel):
+        volume = stack.volume
+        named = volume.with_data(volume.data, name=f"{volume.name} channel {channel}")
+        own = numbers if numbers is None or len(numbers) == 2 else numbers[2 * index :][:2]
+        one = replace(stack, volume=named, channel=channel)
+        parts.append(_resolve_one(one, choice if own is None else own))
+    return Blend.of(parts)
 
 
 def sample_intensities(stack: FrameStack) -> NDArray[np.float64]:
@@ -145,10 +220,42 @@ def sample_intensities(stack: FrameStack) -> NDArray[np.float64]:
     chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_FRAMES)).round().astype(int))
     parts = []
     for index in chosen:
-        values = stack.frame(int(index)).ravel()
+        values = stack.seen(int(index)).ravel()
         values = values[:: max(1, values.size // _SAMPLED_PIXELS)].astype(np.float64)
         parts.append(values[np.isfinite(values)])
     return np.concatenate(parts)
+
+
+def _numbers(choice: WindowChoice) -> tuple[float, ...] | None:
+    """Return the intensities of a choice, None if it is a name."""
+    if not isinstance(choice, str):
+        return tuple(float(v) for v in choice)
+    parts = choice.split(",")
+    if len(parts) < 2:
+        return None
+    try:
+        return tuple(float(part) for part in parts)
+    except ValueError as error:
+        raise InputError(f"window {choice!r}: low and high must be numbers") from error
+
+
+def _resolve_one(stack: FrameStack, choice: WindowChoice) -> Window:
+    name = stack.volume.name
+    if not isinstance(choice, str):
+        if len(choice) != 2:
+            raise InputError(f"{name}: a window is a low and a high, not {len(choice)} numbers")
+        return Window(*choice)
+    if choice == "auto":
+        return _auto_window(stack)
+    if choice == "display":
+        if stack.volume.display is None:
+            raise InputError(f"{name}: states no display window; use 'auto' or give low,high")
+        return Window(*stack.volume.display)
+    if choice in CT_PRESETS:
+        return _preset_window(stack, choice)
+    raise InputError(
+        f"unknown window {choice!r}; use auto, display, {', '.join(CT_PRESETS)} or low,high"
+    )
 
 
 def _auto_window(stack: FrameStack) -> Window:

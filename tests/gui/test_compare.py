@@ -23,7 +23,8 @@ from napari_medsam2.evaluation.metrics import dice, frames_beyond, measure_objec
 from napari_medsam2.gui import scoring as module
 from napari_medsam2.gui.controller import Controller
 from napari_medsam2.gui.layers import METADATA_KEY
-from napari_medsam2.gui.strip import ScoreStrip, StripRow, ramp
+from napari_medsam2.gui.strip import ScoreStrip, StripRow
+from napari_medsam2.gui.tiles import ramp
 from napari_medsam2.gui.widget import MedSAM2Widget
 
 if TYPE_CHECKING:

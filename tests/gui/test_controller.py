@@ -304,6 +304,9 @@ def test_changing_the_window_keeps_prompts_labels_and_history(controller):
     assert after.labels is before.labels
     assert after.scores.keys() == {1}
     controller.undo()
+    assert controller.bench.settings.window == "auto"
+    assert counts(controller)[2] > 0
+    controller.undo()
     assert counts(controller) == [0] * 5
 
 

@@ -130,6 +130,38 @@ class TestReader:
             assert volume.axes == "tyx"
             np.testing.assert_array_equal(volume.stack().frame(3), array[3, i])
 
+    def test_channel_layers_know_the_whole(self, viewer: ViewerModel, tmp_path: Path) -> None:
+        array = np.random.default_rng(0).integers(0, 99, (4, 3, 8, 9)).astype(np.uint16)
+        tifffile.imwrite(
+            tmp_path / "a.ome.tif", array, photometric="minisblack",
+            metadata={"axes": "ZCYX", "PhysicalSizeZ": 2.5, "PhysicalSizeX": 0.5,
+                      "PhysicalSizeY": 0.5},
+        )  # fmt: skip
+        layers = viewer.open(tmp_path / "a.ome.tif", plugin="napari-medsam2")
+        assert [layer.blending for layer in layers] == ["additive"] * 3
+        assert [layer.colormap.name for layer in layers] == ["red", "green", "blue"]
+        for i, layer in enumerate(layers):
+            np.testing.assert_array_equal(layer.scale, (2.5, 0.5, 0.5))
+            known = layer.metadata["napari_medsam2"]
+            assert known["channel"] == i
+            assert known["whole"] is layers[0].metadata["napari_medsam2"]["whole"]
+            assert known["whole"].source == str(tmp_path / "a.ome.tif")
+            assert known["volume"].spacing == (2.5, 0.5, 0.5)
+
+    def test_a_pyramid_becomes_a_multiscale_layer(
+        self, viewer: ViewerModel, tmp_path: Path
+    ) -> None:
+        full = np.random.default_rng(0).integers(0, 99, (2, 128, 96)).astype(np.uint16)
+        with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tif:
+            options = {"photometric": "minisblack", "tile": (64, 64), "metadata": {"axes": "CYX"}}
+            tif.write(full, subifds=1, **options)
+            tif.write(full[:, ::2, ::2], subfiletype=1, **options)
+        layers = viewer.open(tmp_path / "a.ome.tif", plugin="napari-medsam2")
+        assert [layer.multiscale for layer in layers] == [True, True]
+        for i, layer in enumerate(layers):
+            assert [level.shape for level in layer.data] == [(128, 96), (64, 48)]
+            np.testing.assert_array_equal(np.asarray(layer.data[1]), full[i, ::2, ::2])
+
     def test_a_constant_image_opens_all_the_same(self, viewer: ViewerModel, tmp_path: Path) -> None:
         np.savez(tmp_path / "a.npz", image=np.zeros((3, 4, 5), np.uint8))
         assert len(viewer.open(tmp_path / "a.npz", plugin="napari-medsam2")) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,44 @@ def test_axes_that_cannot_be_named_are_asked_for(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(ReadError, match=r"axes 'TCYXS' of shape \(2, 3, 4, 5, 3\); name them"):
         read(tmp_path / "a.tif")
+
+
+def write_pyramid(path: Path, levels: list[np.ndarray], **options: object) -> None:
+    """Write an OME pyramid, the coarser levels as sub-images of the full one."""
+    with tifffile.TiffWriter(path, bigtiff=True, ome=True) as tif:
+        tif.write(levels[0], subifds=len(levels) - 1, **options)
+        for level in levels[1:]:
+            tif.write(level, subfiletype=1, **options)
+
+
+class TestPyramids:
+    @pytest.mark.parametrize("colour", [False, True])
+    def test_levels_of_a_slide(self, tmp_path: Path, colour: bool) -> None:
+        full = RNG.integers(0, 255, (256, 192, 3) if colour else (256, 192)).astype(np.uint8)
+        levels = [full, full[::2, ::2], full[::4, ::4]]
+        write_pyramid(tmp_path / "a.ome.tif", levels, tile=(64, 64),
+                      photometric="rgb" if colour else "minisblack")  # fmt: skip
+        volume = read(tmp_path / "a.ome.tif")
+        assert volume.axes == ("yxc" if colour else "yx")
+        for found, level in zip((volume.data, *volume.levels), levels, strict=True):
+            np.testing.assert_array_equal(np.asarray(found[:]), level)
+        np.testing.assert_array_equal(volume.stack(level=2).seen(0), levels[2])
+
+    def test_levels_of_channels_in_depth(self, tmp_path: Path) -> None:
+        full = RNG.integers(0, 9000, (5, 2, 64, 64)).astype(np.uint16)
+        write_pyramid(tmp_path / "a.ome.tif", [full, full[..., ::2, ::2]],
+                      metadata={"axes": "ZCYX"}, photometric="minisblack")  # fmt: skip
+        volume = read(tmp_path / "a.ome.tif")
+        assert (volume.axes, volume.shape) == ("zcyx", (5, 2, 64, 64))
+        seen = volume.stack("z", channel=[1, 0], level=1).seen(4)
+        np.testing.assert_array_equal(seen, np.moveaxis(full[4, ::-1, ::2, ::2], 0, -1))
+
+    def test_a_coarse_level_outlives_the_volume(self, tmp_path: Path) -> None:
+        full = np.full((128, 128), 7, np.uint8)
+        write_pyramid(tmp_path / "a.ome.tif", [full, full[::2, ::2]], tile=(64, 64))
+        level = read(tmp_path / "a.ome.tif").levels[0]
+        gc.collect()
+        assert np.asarray(level[:]).min() == 7
 
 
 class TestLazy:

@@ -83,7 +83,8 @@ def describe(volume: Volume, model: str = DEFAULT_MODEL) -> dict[str, Any]:
 
 def _middle_stack(volume: Volume) -> FrameStack:
     at = [n // 2 for n in volume.label_shape[1:-2]]
-    return volume.stack(0, at, None if volume.n_channels in (1, 3, 4) else 0)
+    is_plain = volume.n_channels == 1 or volume.has_colour
+    return volume.stack(0, at, None if is_plain else 0)
 
 
 def _intensities(stack: FrameStack) -> list[float] | None:

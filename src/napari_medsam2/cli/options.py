@@ -17,6 +17,7 @@ __all__ = [
     "add_prompts",
     "check_prompts",
     "parse_box",
+    "parse_channels",
     "parse_numbers",
     "parse_objects",
     "parse_point",
@@ -101,6 +102,16 @@ def parse_positions(text: str | None) -> tuple[int, ...] | None:
         return None
     return tuple(
         _whole(field, f'--at "{text}"', "a whole number for each remaining axis, such as 2,1")
+        for field in text.split(",")
+    )
+
+
+def parse_channels(text: str | None) -> tuple[int, ...] | None:
+    """Read the number of a channel such as "1", or several such as "0,2"."""
+    if text is None:
+        return None
+    return tuple(
+        _whole(field, f'--channel "{text}"', "a channel such as 1, or several such as 0,2")
         for field in text.split(",")
     )
 

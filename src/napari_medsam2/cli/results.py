@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_medsam2.errors import WriteError
+from napari_medsam2.errors import InputError, WriteError
 from napari_medsam2.io.atomic import atomic_path, check_target
 from napari_medsam2.io.files import WRITABLE, write_labels
 from napari_medsam2.io.kinds import suffix_of
+from napari_medsam2.io.label_names import names_path, write_named_labels
+from napari_medsam2.io.tables import write_csv, write_measurements
+from napari_medsam2.measure_objects import measure_objects
 from napari_medsam2.measurements import Measurement, measure
 
 if TYPE_CHECKING:
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 
     from napari_medsam2.session import Session
 
-__all__ = ["Summary", "check_outputs", "summaries", "write", "write_csv"]
+__all__ = ["VALUES", "Summary", "check_outputs", "summaries", "write"]
+
+# What the values of a label image stand for: one an object, or one a name.
+VALUES = ("instances", "names")
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,6 @@ class Summary:
         Volume or area in `unit`.
     unit : str
         Such as "mm3"; "px3" where the image states no spacing.
-    bbox : tuple of (start, stop)
-        Half-open, for every axis; empty for an object that was not found.
-    centre : tuple of float
-        In array coordinates; empty for an object that was not found.
     n_frames : int
         Frames on which it was found.
     mean_score : float
@@ -52,8 +53,6 @@ class Summary:
     voxels: int
     size: float
     unit: str
-    bbox: tuple[tuple[int, int], ...]
-    centre: tuple[float, ...]
     n_frames: int
     mean_score: float
 
@@ -64,6 +63,7 @@ def check_outputs(
     measurements: Path | None,
     overwrite: bool,
     inputs: Iterable[Path | None],
+    values: str = "instances",
 ) -> None:
     """Check that every output may be written, and is not an input or another output.
 
@@ -73,8 +73,14 @@ def check_outputs(
     """
     if suffix_of(output) not in WRITABLE:
         raise WriteError(f"--output {output}: use one of the suffixes {', '.join(WRITABLE)}")
+    if values not in VALUES:
+        raise InputError(f'--values "{values}": use {" or ".join(VALUES)}')
     taken = {path.resolve(): "is an input" for path in inputs if path is not None}
-    named = (("--output", output), ("--scores", scores), ("--measurements", measurements))
+    names = names_path(output) if values == "names" else None
+    named = (
+        *(("--output", output), ("--scores", scores), ("--measurements", measurements)),
+        ("--values names:", names),
+    )
     for option, path in named:
         if path is None:
             continue
@@ -96,16 +102,25 @@ def write(
     scores: Path | None,
     measurements: Path | None,
     overwrite: bool,
-) -> None:
-    """Write labels and tables; nothing appears unless all could be written."""
+    values: str = "instances",
+) -> list[Path]:
+    """Write labels and tables, and return their files; nothing appears unless all could be."""
+    names = {entry.id: entry.name for entry in session.prompts.objects}
     with ExitStack() as stack:
         if scores is not None:
             path = stack.enter_context(atomic_path(scores, overwrite))
             write_csv(path, ("object", "frame", "score"), _score_rows(session))
         if measurements is not None:
             path = stack.enter_context(atomic_path(measurements, overwrite))
-            write_csv(path, _COLUMNS, [_row(summary) for summary in summaries(session)])
-        write_labels(output, session.labels, session.volume, overwrite=overwrite)
+            write_measurements(
+                path, measure_objects(session.labels, session.stack, names, session.scores)
+            )
+        if values == "names":
+            write_named_labels(output, session.labels, names, session.volume, overwrite=overwrite)
+        else:
+            write_labels(output, session.labels, session.volume, overwrite=overwrite)
+    named = names_path(output) if values == "names" else None
+    return [path for path in (output, named, scores, measurements) if path is not None]
 
 
 def summaries(session: Session) -> list[Summary]:
@@ -116,14 +131,6 @@ def summaries(session: Session) -> list[Summary]:
     return [
         _summary(session, object_id, measured.get(object_id), unit) for object_id in session.scores
     ]
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table as CSV with a header; floats keep six digits, nan becomes empty."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_text(value) for value in row] for row in rows)
 
 
 def _summary(
@@ -139,29 +146,8 @@ def _summary(
         voxels=measurement.voxels if measurement else 0,
         size=measurement.size if measurement else 0.0,
         unit=unit,
-        bbox=measurement.bbox if measurement else (),
-        centre=measurement.centre if measurement else (),
         n_frames=int(found.sum()),
         mean_score=float(np.nanmean(scores)) if scores.size else math.nan,
-    )
-
-
-_COLUMNS = ("object", "name", "voxels", "size", "unit", "bbox", "centre", "n_frames", "mean_score")
-
-
-def _row(summary: Summary) -> tuple[object, ...]:
-    bbox = " ".join(f"{start}:{stop}" for start, stop in summary.bbox)
-    centre = " ".join(f"{c:.2f}" for c in summary.centre)
-    return (
-        summary.object_id,
-        summary.name,
-        summary.voxels,
-        summary.size,
-        summary.unit,
-        bbox,
-        centre,
-        summary.n_frames,
-        summary.mean_score,
     )
 
 
@@ -178,9 +164,3 @@ def _unit(units: Sequence[str]) -> str:
     """Return the unit of a product: mm, mm, mm is "mm3"; s, px, px is "s px2"."""
     counts = {unit: list(units).count(unit) for unit in units}
     return " ".join(unit if n == 1 else f"{unit}{n}" for unit, n in counts.items())
-
-
-def _text(value: object) -> object:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return value

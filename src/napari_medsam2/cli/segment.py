@@ -15,6 +15,7 @@ from .options import (
     add_prompts,
     check_prompts,
     parse_box,
+    parse_channels,
     parse_numbers,
     parse_objects,
     parse_point,
@@ -81,12 +82,22 @@ def segment(
     at: Annotated[
         str | None, typer.Option(help="From 4D on: the position on each remaining axis, as 2,1.")
     ] = None,
-    channel: Annotated[int | None, typer.Option(help="The channel to segment.")] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(help="The channel to segment, or several to blend, as 0,2; from 0."),
+    ] = None,
+    level: Annotated[
+        int | None,
+        typer.Option(
+            help="The level of a pyramid that the model sees, 0 the full image; by default the "
+            "coarsest that loses nothing."
+        ),
+    ] = None,
     window: Annotated[
         str,
         typer.Option(
             help="Intensities shown to the model: auto, display, abdomen, lung, brain, "
-            "mediastinum, bone or LOW,HIGH."
+            "mediastinum, bone or LOW,HIGH (of blended channels LOW,HIGH,LOW,HIGH...)."
         ),
     ] = "auto",
     spacing: Annotated[
@@ -109,8 +120,15 @@ def segment(
         Path | None, typer.Option(help="A CSV file for the confidence per object and frame.")
     ] = None,
     measurements: Annotated[
-        Path | None, typer.Option(help="A CSV file for voxels, volume, extent and centre.")
+        Path | None, typer.Option(help="A CSV file for volume, surface, diameters and intensity.")
     ] = None,
+    values: Annotated[
+        str,
+        typer.Option(
+            help="instances: one value an object. names: one value a name, with a table of names "
+            "beside the labels."
+        ),
+    ] = "instances",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace output files that exist.")
     ] = False,
@@ -126,7 +144,8 @@ def segment(
     boxes = [(f'--box "{text}"', parse_box(text)) for text in box or ()]
     clicks = [(f'--point "{text}"', parse_point(text)) for text in point or ()]
     positions, voxel = parse_positions(at), parse_numbers(spacing, "--spacing")
-    results.check_outputs(output, scores, measurements, overwrite, (image, prompts, checkpoint))
+    inputs = (image, prompts, checkpoint)
+    results.check_outputs(output, scores, measurements, overwrite, inputs, values)
     if checkpoint is not None and not checkpoint.is_file():
         raise CheckpointError(f"--checkpoint {checkpoint}: there is no such file")
     document = _document(prompts)
@@ -152,18 +171,18 @@ def segment(
         memory=memory,
         compiled=compiled,
         at=positions,
-        channel=channel,
+        channel=parse_channels(channel),
+        level=level,
     )
     check_prompts(told, session.stack)
     session.set_prompts(_all_prompts(document, told))
     plan.check(session)
     load_model(session)
     run(session, plan)
-    results.write(session, output, scores, measurements, overwrite)
+    written = results.write(session, output, scores, measurements, overwrite, values)
     _summarise(session)
-    for path in (output, scores, measurements):
-        if path is not None:
-            say(f"wrote {path}")
+    for path in written:
+        say(f"wrote {path}")
 
 
 def _document(path: Path | None) -> PromptDocument | None:

@@ -12,6 +12,7 @@ from napari_medsam2.errors import InputError, ReadError
 from napari_medsam2.io import read
 from napari_medsam2.io.json_text import Node, read_object
 from napari_medsam2.io.sessions import read_session
+from napari_medsam2.windows import resolve_window
 
 from .datasets_case import Case, Draft, Kind, framed, ids_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari_medsam2.io.sessions import SavedSession
     from napari_medsam2.prompts import PromptSet
     from napari_medsam2.volume import FrameStack, Volume
+    from napari_medsam2.windows import WindowChoice
 
 __all__ = ["TrueFrames", "is_session", "session_file", "session_folder", "true_frames"]
 
@@ -147,13 +149,21 @@ def _load(path: Path, image: Path) -> tuple[Volume, NDArray[Any]]:
         # Another axis first, one position of the others, one channel: as the person has worked.
         plane = [i for i in range(len(volume.label_axes)) if i != stack.axis][-2:]
         volume = volume.with_data(
-            np.stack(list(stack)),
+            _pixels(stack, saved.settings["window"]),
             axes="zyx" + "c" * stack.is_rgb,
             spacing=stack.spacing,
             units=tuple("px" if i is None else volume.units[i] for i in (stack.axis, *plane)),
             geometry=None,
         )
     return framed(volume, labels, _kind(stack), path.name)
+
+
+def _pixels(stack: FrameStack, choice: WindowChoice) -> NDArray[Any]:
+    """Return all frames; blended channels as the colours that the person's model saw."""
+    if not isinstance(stack.channel, tuple):
+        return np.stack(list(stack))
+    window = resolve_window(stack, choice)
+    return np.stack([window.apply(frame).round().astype(np.uint8) for frame in stack])
 
 
 def _opened(path: Path, image: Path) -> tuple[SavedSession, FrameStack]:

@@ -134,12 +134,15 @@ class DrawnShape:
         (n, ndim).
     object_id : object
     polarity : {"positive", "negative"}
+    axis : int
+        The frame axis that it was drawn in; -1 if only its place tells.
     """
 
     kind: str
     vertices: NDArray[Any] = field(repr=False)
     object_id: Any
     polarity: str = POSITIVE
+    axis: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,9 +199,11 @@ def collect(
     clicks: dict[tuple[int, int], list[tuple[float, float, int]]] = defaultdict(list)
     other_shapes, other_points, stray_shapes, stray_points = [], [], [], []
     problems: list[str] = []
+    wanted = -1 if view.axis is None else view.axis
     for index, shape in enumerate(shapes):
         frame = view.locate(shape.vertices)
-        if frame is None:
+        # A straight scribble lies on a frame of several axes.
+        if frame is None or shape.axis not in (-1, wanted):
             other_shapes.append(index)
             continue
         try:
@@ -211,7 +216,6 @@ def collect(
         stray_shapes.append(index)
     for index, point in enumerate(points):
         frame = view.locate(point.position[np.newaxis])
-        wanted = -1 if view.axis is None else view.axis
         if frame is None or point.axis != wanted:
             other_points.append(index)
             continue
@@ -240,6 +244,7 @@ def collect(
 
 def draw_shapes(prompts: PromptSet, view: FrameView) -> list[DrawnShape]:
     """Return boxes, polygons and scribbles as shapes to draw."""
+    axis = -1 if view.axis is None else view.axis
     drawn = []
     for entry in prompts.objects:
         for prompt in entry.prompts:
@@ -255,7 +260,7 @@ def draw_shapes(prompts: PromptSet, view: FrameView) -> list[DrawnShape]:
             else:
                 continue
             vertices = view.lift(prompt.frame, np.array(yx))
-            drawn.append(DrawnShape(kind, vertices, entry.id, polarity))
+            drawn.append(DrawnShape(kind, vertices, entry.id, polarity, axis))
     return drawn
 
 
@@ -277,10 +282,7 @@ def _shape_prompt(shape: DrawnShape, frame: int, view: FrameView) -> Prompt | No
     if not 0 <= frame < view.n_frames:
         raise PromptError("a shape beyond the first or last slice was left out")
     if shape.kind not in _BOXES:
-        path = tuple((float(y), float(x)) for y, x in yx)
-        if shape.kind == "polygon":
-            return PolygonPrompt(frame, path)
-        return ScribblePrompt(frame, path, int(shape.polarity != NEGATIVE))
+        return _path_prompt(shape, frame, yx, view)
     size = np.array(view.frame_shape)
     low, high = (np.floor(v + 1.0).astype(int) for v in (yx.min(axis=0), yx.max(axis=0)))
     if (high <= 0).any() or (low >= size).any():
@@ -289,6 +291,29 @@ def _shape_prompt(shape: DrawnShape, frame: int, view: FrameView) -> Prompt | No
     if (high - low < np.minimum(_MIN_SIDE, size)).any():
         return None
     return BoxPrompt(frame, (int(low[0]), int(low[1]), int(high[0]), int(high[1])))
+
+
+def _path_prompt(
+    shape: DrawnShape, frame: int, yx: NDArray[np.float64], view: FrameView
+) -> Prompt | None:
+    path = tuple((float(y), float(x)) for y, x in yx)
+    size = np.array(view.frame_shape)
+    if (yx.max(axis=0) < -0.5).any() or (yx.min(axis=0) >= size - 0.5).any():
+        what = "an outline" if shape.kind == "polygon" else "a scribble"
+        raise PromptError(f"{what} outside the image was left out")
+    if shape.kind != "polygon":
+        return ScribblePrompt(frame, path, int(shape.polarity != NEGATIVE))
+    # An outline that goes around no pixel was a click; a large one is not worth looking into.
+    is_small = (np.ptp(yx, axis=0) < _MIN_SIDE).any()
+    return None if is_small and not _encloses(yx) else PolygonPrompt(frame, path)
+
+
+def _encloses(yx: NDArray[np.float64]) -> bool:
+    from skimage.draw import polygon2mask
+
+    low = np.floor(yx.min(axis=0))
+    shape = tuple(int(n) for n in np.ceil(yx.max(axis=0)) - low + 1)
+    return bool(polygon2mask(shape, yx - low).any())
 
 
 def _is_inside(frame: int, y: float, x: float, view: FrameView) -> bool:

@@ -11,12 +11,14 @@ from napari_medsam2.errors import InputError
 from napari_medsam2.io.layers import image_layers
 
 from .desk import Desk
+from .image_source import whole_of
 from .relay import relay
 from .sessions import ModelShelf
 from .settings import Settings
+from .splitting import split_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from napari.components import ViewerModel
 
@@ -41,8 +43,10 @@ class Bench:
     leaving = Signal()
     # Images, settings, layers or the choice among them are not what they were.
     changed = Signal()
+    # The settings before and after `configure`.
+    configured = Signal(object, object)
     # The prompts in the layers were edited; a shape or point is about to be added.
-    edited = Signal()
+    edited = Signal(bool)
     begun = Signal()
     # A layer of ours was made.
     layer_created = Signal(object)
@@ -102,10 +106,16 @@ class Bench:
 
     def configure(self, **changes: Any) -> None:
         """Change settings by name."""
-        settings = self.settings.changed(**changes)
-        if settings != self.settings:
+        before, settings = self.settings, self.settings.changed(**changes)
+        if settings != before:
             self.settings = settings
+            self.configured.emit(before, settings)
             self.changed.emit()
+
+    def restore(self, settings: Settings) -> None:
+        """Go back to earlier settings, as undo does."""
+        self.settings = settings
+        self.changed.emit()
 
     def require_desk(self) -> Desk:
         """Return the desk in use (`InputError` if there is no image)."""
@@ -113,22 +123,62 @@ class Bench:
             raise InputError("there is no image: open or choose one first")
         return self.desk
 
+    def follow(self) -> None:
+        """Show the frames that the session in use looks at, after undo or redo."""
+        desk = self.require_desk()
+        session = desk.session
+        if session is None:
+            return
+        axis = session.stack.view.axis
+        if self.settings.axis not in (None, axis):
+            # Else the session would be turned back to the axis that was chosen.
+            self.settings = self.settings.changed(axis=axis)
+        desk.follow()
+        if axis is not None and desk.axis(self.settings) != axis:
+            self.settings = self.settings.changed(axis=axis)
+        self.changed.emit()
+
     def adopt(self, session: Session) -> None:
         """Go on with a session that was opened; its image is shown if there is none."""
         if self.desk is None:
-            data, kwargs, _ = image_layers(session.volume)[0]
-            self.viewer.add_image(data, **kwargs)
+            for data, kwargs, _ in image_layers(session.volume):
+                self.viewer.add_image(data, **kwargs)
+        self.use(self._home(session))
         chosen = session.settings
-        window = chosen["window"]
-        self.configure(
+        window, channel = chosen["window"], session.stack.channel
+        self.settings = self.settings.changed(
             model=chosen["model"],
             axis=chosen["axis"] if len(session.volume.label_axes) > 2 else None,
-            window=window if isinstance(window, str) else f"{window[0]:g},{window[1]:g}",
-            channel=chosen["channel"],
+            window=window if isinstance(window, str) else ",".join(f"{v:g}" for v in window),
+            channel=channel if session.volume.has_colour else None,
+            level=chosen["level"],
             **{name: chosen[name] for name in _OF_THE_MODEL},
         )
         self.require_desk().adopt(session, self.settings)
         self.changed.emit()
+
+    def blend(self, layers: Iterable[Image]) -> None:
+        """Let the model see layers as channels of the image in use, which is always one of them.
+
+        Raises
+        ------
+        InputError
+            If there is no image.
+        """
+        if self.require_desk().source.blend(layers):
+            self._reset_window()
+            self.changed.emit()
+
+    def split(self, axis: int) -> None:
+        """Put a layer for each entry of an axis of channels in the place of the image in use.
+
+        Raises
+        ------
+        InputError
+            If there is no image, or its other axes are too many.
+        """
+        layers = split_channels(self.viewer, self.require_desk().image, axis)
+        self.use(layers[0])
 
     def close(self) -> None:
         """Let go of the viewer."""
@@ -138,6 +188,23 @@ class Bench:
             desk.close()
         self._desks.clear()
         self.desk = None
+
+    def _home(self, session: Session) -> Image | None:
+        """Return the layer that a session is to be on: that in use, or a channel beside it."""
+        image, channel = self.image, session.stack.channel
+        own = None if image is None else whole_of(image)
+        if own is None or channel is None or own[0].shape != session.volume.shape:
+            return image
+        numbers = (channel,) if isinstance(channel, int) else channel
+        if own[1] in numbers:
+            return image
+        beside = ((layer, whole_of(layer)) for layer in self.images)
+        return next((layer for layer, found in beside if found == (own[0], numbers[0])), image)
+
+    def _reset_window(self) -> None:
+        """Do without intensities that were given for each of other channels."""
+        if self.settings.window.count(",") > 1:
+            self.settings = self.settings.changed(window="auto")
 
     def _on_inserted(self, event: Any) -> None:
         if isinstance(event.value, Image):
@@ -157,6 +224,9 @@ class Bench:
             del self._desks[layer]
             self.changed.emit()
         for desk in self._desks.values():
+            if desk.source.forget(layer) and desk is self.desk:
+                self._reset_window()
+                self.changed.emit()
             desk.prompts.forget(layer)
             if desk.results.forget(layer) and desk is self.desk:
                 self.leaving.emit()

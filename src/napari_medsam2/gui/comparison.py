@@ -16,9 +16,9 @@ from napari_medsam2.errors import InputError
 from napari_medsam2.evaluation.metrics import default_tolerance
 
 from .adapters import FrameView
-from .layers import labels_name
+from .layers import labels_name, preview_name
 from .scoring import Comparison, Sums, Task, checksum, frame_key
-from .views import position, shows_frames
+from .views import position, show_frame, shows_frames
 from .worker import Ended, Worker
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Comparer:
             if isinstance(layer, Labels)
             and layer is not own
             and (own is not None or layer.name != labels_name(desk.image))
+            and layer.name != preview_name(desk.image)
             and _shape(layer) == shape
         ]
 
@@ -196,12 +197,7 @@ class Comparer:
         view, image, dims = self._view, self._image, self._bench.viewer.dims
         if view is None or image is None or view.axis is None:
             return
-        offset = dims.ndim - image.ndim
-        to = dict((*view.fixed, (view.axis, frame)))
-        index = [to.get(axis, position(dims, image, axis)) for axis in range(image.ndim)]
-        world = image.data_to_world(index)
-        for axis in to:
-            dims.set_point(axis + offset, world[axis])
+        show_frame(dims, image, dict((*view.fixed, (view.axis, frame))))
 
     def cancel(self) -> None:
         """Drop what is under way; the thread ends with the object that it is at."""

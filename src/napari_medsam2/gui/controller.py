@@ -11,12 +11,14 @@ from napari_medsam2.session import Session
 
 from . import files
 from .comparison import Comparer
-from .editing import Editing
+from .copying import Copier
 from .learning import Learner
 from .lookahead import Lookahead
 from .model_files import ModelFiles
 from .news import News
+from .prompting import Prompting
 from .relay import relay
+from .review import Review
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,19 +28,22 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_medsam2.evaluation.datasets_session import TrueFrames
+    from napari_medsam2.history import RunRecord
+    from napari_medsam2.reproduce import Copied
     from napari_medsam2.session import Run
     from napari_medsam2.tracking.tracker import Direction
 
+    from .copying import Form
     from .runner import Kind, Outcome
     from .scoring import Comparison
     from .worker import Job
 
 __all__ = ["Controller"]
 
-_DEBOUNCE = 0.15  # seconds that a layer must rest before its prompts are read
+_DEBOUNCE = 0.15  # seconds that what is moved must rest before it is read
 
 
-class Controller(Editing):
+class Controller(Prompting):
     """Segment the images of a viewer.
 
     Requests return at once; the work happens in a thread. Whoever shows the controller calls `poll`
@@ -65,6 +70,10 @@ class Controller(Editing):
         Compares the result with a true segmentation.
     learner : Learner
         Fine-tunes the model on corrections.
+    copier : Copier
+        Writes the session as a script or a command.
+    review : Review
+        Goes through the result and accepts slices.
     segment_while_drawing : bool
         Whether a slice is segmented as soon as a prompt is drawn on it.
     last_error : MedSAM2Error or None
@@ -75,10 +84,12 @@ class Controller(Editing):
         self.segment_while_drawing = True
         # Called by `wait` between polls, to keep a window alive.
         self.pump: Callable[[], None] | None = None
+        self.copier = Copier()
         self.model_files = ModelFiles()
         self.lookahead = Lookahead()
         self.comparer = Comparer(self.bench)
         self.learner = Learner(self.bench, self.model_files)
+        self.review = Review(self.bench, self.tools, self._guarded, self._session_in_line)
         self._warming: Job | None = None
         self._runner.applied.connect(self._on_applied)
         self._runner.state_changed.connect(self._on_state)
@@ -86,6 +97,8 @@ class Controller(Editing):
         self.relabelled.connect(self.comparer.note_change)
         relay(self.comparer.changed, self.changed)
         relay(self.learner.changed, self.changed)
+        relay(self.review.changed, self.changed)
+        relay(self.review.told, self.message)
         relay(self.learner.told, self.message)
         relay(self.learner.woken, self.woken)
         self.learner.failed.connect(self._fail)
@@ -220,9 +233,16 @@ class Controller(Editing):
 
     # Files
 
-    def save_labels(self, path: str | Path) -> bool:
-        """Write the labels to a file, in the thread; an older file is replaced."""
-        return self._when_idle(lambda: self._save(path, files.save_labels))
+    def save_labels(self, path: str | Path, values: files.Values = "instances") -> bool:
+        """Write the labels to a file, in the thread; an older file is replaced.
+
+        Parameters
+        ----------
+        path : path
+        values : {"instances", "names"}
+            One value an object, or one a name, with a table of the names beside the labels.
+        """
+        return self._when_idle(lambda: self._save(path, partial(files.save_labels, values=values)))
 
     def save_session(self, path: str | Path) -> bool:
         """Write prompts, settings, scores and labels to a session file, in the thread."""
@@ -238,6 +258,12 @@ class Controller(Editing):
 
         return self._when_idle(begin)
 
+    def copy_as(self, form: Form) -> Copied | None:
+        """Return the session as text that makes its labels again, None if there is no session."""
+        found: list[Copied] = []
+        self._guarded(lambda: found.append(self.copier.copy(self._session_in_line(), form)))
+        return found[0] if found else None
+
     # Time
 
     @property
@@ -248,7 +274,9 @@ class Controller(Editing):
         if any(other.is_busy for other in others) or self._warming is not None:
             return True
         return desk is not None and (
-            (desk.is_edited and not desk.prompts.is_drawing) or desk.results.is_stale
+            (desk.is_edited and not desk.prompts.is_drawing)
+            or desk.results.is_stale
+            or self._has_paint
         )
 
     def poll(self, wait: float = 0.0) -> bool:
@@ -274,7 +302,8 @@ class Controller(Editing):
         desk = self.bench.desk
         if desk is None:
             return self.is_awake
-        has_rested = time.monotonic() - self._edited_at > _DEBOUNCE
+        self._take_paint()
+        has_rested = self._is_whole or time.monotonic() - self._edited_at > _DEBOUNCE
         if desk.is_edited and not desk.prompts.is_drawing and has_rested:
             self._guarded(self._preview)
         desk.results.refresh()
@@ -336,22 +365,25 @@ class Controller(Editing):
         return session
 
     def _preview(self) -> None:
-        frames = self._read_prompts()
+        frames, bare = self._read_prompts(), self._take_bare()
         desk = self.bench.desk
         assert desk is not None
         assert desk.session is not None
         prompted = frames & set(desk.session.prompts.frames)
-        if not prompted or not self.segment_while_drawing:
-            return
         settings = self.bench.settings
         if settings.checkpoint is None and self.model_files.transfer(settings.model) is not None:
-            return  # the panel shows that the model is on its way
+            prompted = frozenset()  # the panel shows that the model is on its way
+        if not (prompted or bare) or not self.segment_while_drawing:
+            return
         shown = desk.shown_frame()
-        frame = shown if shown in prompted else min(prompted)
-        if self.is_propagating:
-            self._when_idle(lambda: self.segment_slice(frame))
-        else:
-            self.segment_slice(frame)
+        frame = shown if shown in prompted else min(prompted, default=None)
+
+        def follow() -> None:
+            self._erase_bare(bare)
+            if frame is not None:
+                self.segment_slice(frame)
+
+        self._when_idle(follow, stop=not self.is_propagating)
 
     def _start(self, kind: Kind, session: Session, run: Run, n_objects: int) -> None:
         desk = self.bench.require_desk()
@@ -364,7 +396,7 @@ class Controller(Editing):
 
     def _save(self, path: str | Path, save: Callable[[Session, str | Path], Path]) -> None:
         session = self._session_in_line()
-        self._begin_task(lambda: save(session, path), self._on_saved)
+        self._begin_task(lambda: save(session, path), partial(self._on_saved, session.runs))
 
     # Events
 
@@ -381,7 +413,8 @@ class Controller(Editing):
             desk.results.refresh(now=True)
         self._conclude(outcome, str(outcome))
 
-    def _on_saved(self, outcome: Outcome) -> None:
+    def _on_saved(self, runs: tuple[RunRecord, ...], outcome: Outcome) -> None:
+        self.copier.note_saved(outcome.value, runs)
         self._conclude(outcome, f"Saved {outcome.value}")
 
     def _on_opened(self, outcome: Outcome) -> None:

@@ -10,13 +10,13 @@ from napari_medsam2.errors import PromptError
 from napari_medsam2.prompts import PromptSet
 
 from .adapters import FrameView
-from .layers import full_resolution, volume_of
+from .image_source import ImageSource
 from .prompt_layers import PromptLayers
 from .relay import relay
 from .results import ResultLayer
 from .sessions import SessionKeeper
 from .settings import Recipe
-from .views import current_frame, frame_axis, position, shows_frames
+from .views import current_frame, frame_axis, order_for, position, shows_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,8 +58,7 @@ class Desk:
         self.prompts = PromptLayers(viewer, image, lambda: self.results.layer)
         self.keeper = SessionKeeper(shelf, make)
         self.is_edited = False
-        self._volume: Volume | None = None
-        self._source: Any = None
+        self.source = ImageSource(viewer, image)
         self._axis: int | None = None
         self._written = PromptSet()
         self.prompts.edited.connect(self._on_edited)
@@ -78,11 +77,14 @@ class Desk:
         return FrameView.of(self.keeper.session.stack)
 
     def volume(self) -> Volume:
-        """Return the image as a volume (`InputError` if it cannot be one)."""
-        source = full_resolution(self.image)
-        if self._volume is None or source is not self._source:
-            self._volume, self._source = volume_of(self.image), source
-        return self._volume
+        """Return the image as a volume, with the channels that it is blended with.
+
+        Raises
+        ------
+        InputError
+            If it cannot be one.
+        """
+        return self.source.volume()
 
     def axis(self, settings: Settings) -> int:
         """Return the axis that frames are taken along."""
@@ -93,24 +95,32 @@ class Desk:
         """Return the session for these settings and the present view, with its prompts."""
         recipe = self._recipe(settings)
         labels, old = self.results.array(recipe.volume), self.keeper.session
-        # The objects are the same in every view of an image, their prompts are not.
-        known = old.prompts.clear() if old is not None and old.labels is labels else PromptSet()
         session, is_fresh = self.keeper.get(recipe, labels)
         if is_fresh:
-            found = self.prompts.collect(self.view, known)
+            found = self.prompts.collect(self.view, session.prompts)
             session.set_prompts(found.prompts)
-            self.keeper.begin_history()
+            if old is None or old.labels is not labels:
+                self.keeper.begin_history()
             self._written = session.prompts
             self.is_edited = False
         return session
 
+    def follow(self) -> None:
+        """Show the frames that the session looks at, after undo or redo."""
+        session = self.keeper.session
+        assert session is not None
+        self.keeper.follow()
+        self.write_prompts()
+        self._show_position(session)
+
     def adopt(self, session: Session, settings: Settings) -> None:
         """Go on with a session that was opened, its labels and its prompts."""
-        self._volume, self._source = session.volume, full_resolution(self.image)
+        self.source.adopt(session.volume, session.stack.channel)
         self.results.replace(session.labels)
         self.results.ensure(session.volume)
         self._show_position(session)
         self.keeper.adopt(session, self._recipe(settings))
+        self.keeper.follow()
         self.write_prompts()
 
     def read_prompts(self) -> tuple[frozenset[int], tuple[str, ...]]:
@@ -196,29 +206,31 @@ class Desk:
         volume = self.volume()
         axis = self.axis(settings)
         others = [i for i in range(self.image.ndim) if i != axis][:-2]
-        window: str | tuple[float, float] = settings.window
-        if window == "display":
-            limits = None if self.image.rgb else self.image.contrast_limits
-            window = (float(limits[0]), float(limits[1])) if limits is not None else "auto"
         return Recipe(
             volume=volume,
             axis=axis,
             at=tuple(position(self.viewer.dims, self.image, i) for i in others),
             network=settings.network,
             memory=settings.memory if settings.has_memory else "sam2",
-            window=window,
-            channel=settings.channel if self.image.rgb else None,
+            window=self.source.window(settings),
+            channel=self.source.channel(settings),
+            level=self.source.level(settings),
+            base=self.source.base(),
+            cache_mb=settings.cache_mb,
         )
 
     def _show_position(self, session: Session) -> None:
-        view = FrameView.of(session.stack)
-        offset = self.viewer.dims.ndim - self.image.ndim
+        """Turn the viewer to the frames of a session."""
+        view, dims = FrameView.of(session.stack), self.viewer.dims
+        offset = dims.ndim - self.image.ndim
         corner = [0] * self.image.ndim
         for axis, at in view.fixed:
             corner[axis] = at
         world = self.image.data_to_world(corner)
         for axis, _ in view.fixed:
-            self.viewer.dims.set_point(axis + offset, world[axis])
+            dims.set_point(axis + offset, world[axis])
+        if view.axis is not None and {i - offset for i in dims.displayed} != {*view.plane}:
+            dims.order = order_for(dims, self.image, view)
 
     def _on_edited(self) -> None:
         self.is_edited = True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
 
@@ -15,11 +16,14 @@ from .requests import Requests
 from .tools import Tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from napari.components import ViewerModel
+    from napari.layers import Image
 
     from napari_medsam2.session import Session
+
+    from .settings import Settings
 
 __all__ = ["Editing"]
 
@@ -50,7 +54,9 @@ class Editing(Requests):
         self.bench = Bench(viewer, make_session)
         self.tools = Tools(self.bench)
         self._edited_at = 0.0
+        self._is_whole = False
         self.bench.changed.connect(self._on_bench)
+        self.bench.configured.connect(self._on_configured)
         self.bench.edited.connect(self._on_edited)
         self.bench.begun.connect(self._on_begun)
         relay(self.tools.changed, self.changed)
@@ -99,6 +105,14 @@ class Editing(Requests):
     def use_point_tool(self) -> bool:
         """Get ready to click on the object in use, or beside it."""
         return self._guarded(self.tools.use_points)
+
+    def blend_channels(self, layers: Iterable[Image]) -> bool:
+        """Let the model see other image layers as channels of the image in use."""
+        return self._guarded(lambda: self.bench.blend(layers))
+
+    def split_channels(self, axis: int) -> bool:
+        """Put a layer for each channel in the place of the image in use, by its axis of them."""
+        return self._guarded(lambda: self.bench.split(axis))
 
     def rename_object(self, object_id: int, name: str) -> bool:
         """Give an object a name."""
@@ -152,16 +166,20 @@ class Editing(Requests):
         edit(session)
         self._show_all()
 
-    def _travel(self, way: str) -> None:
+    def _travel(self, way: Literal["undo", "redo"]) -> None:
         session = self._session_in_line()
         text = session.undo_text if way == "undo" else session.redo_text
-        n_runs = len(session.runs)
-        moved = session.undo() if way == "undo" else session.redo()
-        if len(session.runs) != n_runs:  # else it was a step of prompts and names alone
-            self.relabelled.emit()
+        step = session.travel(way)
+        if step is not None:
+            if step.note is not None:
+                self.bench.restore(step.note[0] if way == "undo" else step.note[1])
+            if step.edits:  # else it was a step of prompts and decisions alone
+                self.relabelled.emit()
+            # A step of another view is shown where it was made.
+            self.bench.follow()
         self._show_all()
         done = "Undone" if way == "undo" else "Redone"
-        self.message.emit(f"{done}: {text}" if moved else f"Nothing to {way}")
+        self.message.emit(f"{done}: {text}" if step is not None else f"Nothing to {way}")
 
     def _show_all(self) -> None:
         """Show prompts and labels after a step that may have changed them everywhere."""
@@ -183,13 +201,26 @@ class Editing(Requests):
         self.tools.apply()
         self.changed.emit()
 
+    def _on_configured(self, before: Settings, after: Settings) -> None:
+        """Let undo bring back the settings, too; the axis goes with the frames."""
+        desk = self.bench.desk
+        changed = [
+            f.name
+            for f in fields(after)
+            if f.compare and f.name != "axis" and getattr(before, f.name) != getattr(after, f.name)
+        ]
+        if changed and desk is not None and desk.session is not None:
+            desk.session.note(f"change {', '.join(changed)}", before, after)
+
     def _on_view(self, event: Any = None) -> None:
         desk = self.bench.desk
         if desk is not None and desk.session is not None:
             self._guarded(lambda: self.session)
         self.changed.emit()
 
-    def _on_edited(self) -> None:
+    def _on_edited(self, at_once: bool) -> None:
+        # What was added is whole, whatever is said of its features a moment later.
+        self._is_whole = self._is_whole or at_once
         self._edited_at = time.monotonic()
         self.woken.emit()
 

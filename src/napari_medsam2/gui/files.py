@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from napari_medsam2.io import write_labels
+from napari_medsam2.io.label_names import write_named_labels
 from napari_medsam2.session import Session
 
 if TYPE_CHECKING:
@@ -12,17 +13,31 @@ if TYPE_CHECKING:
 
     from napari_medsam2.volume import Volume
 
-__all__ = ["LABEL_FILTER", "SESSION_FILTER", "open_session", "save_labels", "save_session"]
+__all__ = [
+    "LABEL_FILTER",
+    "SESSION_FILTER",
+    "VALUES",
+    "Values",
+    "open_session",
+    "save_labels",
+    "save_session",
+]
+
+Values = Literal["instances", "names"]
 
 LABEL_FILTER = (
     "NIfTI (*.nii.gz *.nii);;NRRD (*.nrrd);;MetaImage (*.mha);;TIFF (*.tif *.tiff);;"
     "NumPy (*.npz *.npy)"
 )
 SESSION_FILTER = "MedSAM2 session (*.medsam2.json)"
+VALUES: dict[Values, str] = {"instances": "one per object", "names": "one per name"}
 
 
-def save_labels(session: Session, path: str | Path) -> Path:
-    """Write a session's labels; an older file is replaced."""
+def save_labels(session: Session, path: str | Path, values: Values = "instances") -> Path:
+    """Write a session's labels, with one value an object or a name; older files are replaced."""
+    if values == "names":
+        names = {entry.id: entry.name for entry in session.prompts.objects}
+        return write_named_labels(path, session.labels, names, session.volume, overwrite=True)
     return write_labels(path, session.labels, session.volume, overwrite=True)
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
 from napari.utils.key_bindings import coerce_keybinding
+
+from .adapters import NEGATIVE, POSITIVE
+from .tools import PAINTING
+
+from .review import REVIEW_KEYS, review_actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,24 +25,31 @@ __all__ = ["KEYS", "Keys"]
 # Key as napari writes it, and what it does.
 KEYS: dict[str, str] = {
     "B": "Box tool",
-    "P": "Point tool",
-    "T": "Turn clicks positive or negative (Shift+click: one negative)",
+    "P": "Point tool, on the object",
+    "Shift-P": "Point tool, beside the object",
+    "L": "Lasso tool",
+    "K": "Scribble tool, on the object",
+    "Shift-K": "Scribble tool, beside the object",
+    "R": "Brush on the result",
+    "T": "Turn clicks and scribbles positive or negative (Shift: a single negative one)",
+    "U": "Use the mask on this slice as a prompt",
+    "Shift-C": "Clear the prompts of the object on this slice",
     "N": "New object",
     "S": "Segment this slice",
+    **REVIEW_KEYS,
     "Control-Z": "Undo, prompts and masks alike",
     "Control-Shift-Z": "Redo",
     "Escape": "Stop, keeping what is done",
 }
-
-_PAINTING = ("paint", "fill", "erase", "polygon")
 
 
 class Keys:
     """The keys of one controller.
 
     They are bound on the viewer and, because a layer's own keys come first, on the prompt and
-    result layers. Other layers keep theirs. While a person paints on the result layer, Ctrl+Z and
-    Escape are those of the brush.
+    result layers, whose own modes keep their digits. Other layers keep theirs. Strokes on the
+    result layer are steps of our history, so that Ctrl+Z is never napari's there; while a person
+    paints, Escape ends an outline as it does without us.
 
     Parameters
     ----------
@@ -70,11 +83,19 @@ class Keys:
     def _actions(self, owner: Any) -> dict[str, Callable[[Any], None]]:
         controller = self._controller
         plain: dict[str, Callable[[], Any]] = {
-            "B": controller.use_box_tool,
-            "P": controller.use_point_tool,
+            "B": partial(controller.use_tool, "box"),
+            "P": partial(controller.use_tool, "point", POSITIVE),
+            "Shift-P": partial(controller.use_tool, "point", NEGATIVE),
+            "L": partial(controller.use_tool, "lasso"),
+            "K": partial(controller.use_tool, "scribble", POSITIVE),
+            "Shift-K": partial(controller.use_tool, "scribble", NEGATIVE),
+            "R": partial(controller.use_tool, "brush"),
             "T": controller.tools.toggle_polarity,
+            "U": controller.use_labels,
+            "Shift-C": controller.clear_prompts_here,
             "N": controller.new_object,
             "S": controller.segment_slice,
+            **review_actions(controller),
             "Control-Z": controller.undo,
             "Control-Shift-Z": controller.redo,
             "Escape": controller.cancel,
@@ -88,12 +109,11 @@ class Keys:
         code = coerce_keybinding(key)
 
         def pressed(owner: Any) -> None:
-            brush = on_labels and str(owner.mode) in _PAINTING
             theirs = type(owner).class_keymap.get(code)
-            undoes_brush = key.endswith("-Z") and brush
-            # Escape also ends the drawing of a polygon.
-            ends_drawing = key == "Escape" and self._controller.state == "idle"
-            if theirs is not None and (undoes_brush or ends_drawing):
+            # Escape also ends the drawing of an outline, on every layer.
+            is_painting = on_labels and str(owner.mode) in PAINTING
+            ends_drawing = self._controller.state == "idle" or is_painting
+            if theirs is not None and key == "Escape" and ends_drawing:
                 theirs(owner)
             else:
                 ours()

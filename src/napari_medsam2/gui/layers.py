@@ -20,6 +20,7 @@ __all__ = [
     "PALETTE",
     "add_behind_selection",
     "align",
+    "axis_letters",
     "boxes_name",
     "existing",
     "full_resolution",
@@ -31,6 +32,8 @@ __all__ = [
     "new_points",
     "placement",
     "points_name",
+    "preview_name",
+    "unit_symbol",
     "volume_of",
 ]
 
@@ -53,6 +56,9 @@ PALETTE = (
     "#e17bff",
 )
 
+# What other readers call the axes.
+_LETTERS = {"time": "t", "depth": "z", "channel": "c", "channels": "c", "ch": "c"}
+
 _PLACED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _BOX_LINE = 1.2  # edge width in screen pixels, roughly: napari scales it with the voxel
 
@@ -74,6 +80,11 @@ def labels_name(image: Image) -> str:
     return f"{image.name} [MedSAM2]"
 
 
+def preview_name(image: Image) -> str:
+    """Return the name of an image's layer of changes that are yet to be made."""
+    return f"{image.name} preview"
+
+
 def full_resolution(image: Image) -> Any:
     """Return the array of an image layer, of its finest level if it has several."""
     return image.data[0] if image.multiscale else image.data
@@ -82,8 +93,8 @@ def full_resolution(image: Image) -> Any:
 def volume_of(image: Image) -> Volume:
     """Return an image layer as a volume.
 
-    A volume that our reader left with the layer serves if it still fits; otherwise axes, spacing
-    and units are those of the layer.
+    A volume that our reader left with the layer serves if it still fits; otherwise axes, spacing,
+    units and the levels of a pyramid are those of the layer.
 
     Raises
     ------
@@ -95,23 +106,33 @@ def volume_of(image: Image) -> Volume:
     known = (image.metadata.get(METADATA_KEY) or {}).get("volume")
     if isinstance(known, Volume) and known.shape == shape:
         return known
-    n = image.ndim
-    if n > 4 or "c" in image.axis_labels:
+    n, letters = image.ndim, axis_letters(image)
+    if "c" in (letters or ""):
         raise InputError(
-            f"{image.name}: an image of {n} axes {tuple(image.axis_labels)} is too deep; split its "
-            "channels first (right click on the layer > Split Stack)"
+            f"{image.name}: has an axis of channels; press Split channels under Image, then choose "
+            "the channels to segment"
         )
-    named = "".join(image.axis_labels)
-    axes = (
-        named if len(named) == n == len(set(named)) and set(named) <= set("tzyx") else "tzyx"[-n:]
-    )
+    if n > 4:
+        raise InputError(
+            f"{image.name}: has {n} axes; if one of them holds channels, press Split channels "
+            "under Image, else split it (right click on the layer > Split Stack)"
+        )
     return Volume(
         data,
-        axes=axes + "c" * bool(image.rgb),
+        axes=(letters or "tzyx"[-n:]) + "c" * bool(image.rgb),
         spacing=tuple(float(s) for s in image.scale),
-        units=tuple(_symbol(u) for u in image.units),
+        units=tuple(unit_symbol(u) for u in image.units),
         name=image.name,
+        levels=tuple(image.data[1:]) if image.multiscale else (),
     )
+
+
+def axis_letters(image: Image) -> str | None:
+    """Return the names of a layer's axes as letters out of "tzyxc", None if they are no such."""
+    named = [str(label).lower() for label in image.axis_labels]
+    letters = [_LETTERS.get(name, name) for name in named]
+    known = len(set(letters)) == image.ndim and set(letters) <= set("tzyxc")
+    return "".join(letters) if known else None
 
 
 def placement(image: Image) -> dict[str, Any]:
@@ -211,6 +232,7 @@ def _shorter_side(image: Image) -> int:
     return min(int(n) for n in full_resolution(image).shape[: image.ndim][-2:])
 
 
-def _symbol(unit: Any) -> str:
+def unit_symbol(unit: Any) -> str:
+    """Return the short name of a layer's unit, as a volume has it."""
     name = f"{unit:~}" if hasattr(unit, "dimensionality") else str(unit)
     return {"pixel": "px", "µm": "um", "μm": "um"}.get(name, name)

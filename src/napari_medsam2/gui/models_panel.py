@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSizePolicy, QToolButton
 
 from napari_medsam2 import models
@@ -35,6 +35,9 @@ _FILES = "Weights (*.pt *.pth *.safetensors);;All files (*)"
 
 class ModelsPanel(Section):
     """The model; below `More`, what few people change."""
+
+    # Name and value of a setting that a person has chosen.
+    chosen = Signal(str, object)
 
     def __init__(self, controller: Controller) -> None:
         super().__init__("Model")
@@ -190,7 +193,9 @@ class ModelsPanel(Section):
             self._configure("checkpoint", path)
 
     def _configure(self, name: str, value: Any) -> None:
-        self._bench.configure(**{name: value})
+        if getattr(self._bench.settings, name) != value:
+            self._bench.configure(**{name: value})
+            self.chosen.emit(name, value)
 
 
 class _ModelChoice(Choice):

@@ -1,4 +1,4 @@
-"""Panel: the objects, and the tools to point at them."""
+"""Panel: the objects."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from qtpy.QtWidgets import (
     QToolButton,
 )
 
-from .adapters import NEGATIVE, POSITIVE
-from .parts import Section, button, row, swatch
+from .parts import Section, button, swatch
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -25,14 +24,10 @@ __all__ = ["ObjectsPanel"]
 _ROW_HEIGHT = 22
 _SHOWN_ROWS = 4
 _ID, _NAME, _PROMPTS, _FRAMES, _REMOVE = range(5)
-_BOX = "Draw a box around the object, a little larger than it (B)"
-_REFINE = "Click on the object to refine its box; Shift+click beside it (P). This model needs a box"
-_CLICK = "Click on the object; Shift+click beside it (P). One click is enough, more refine it"
-_ON, _BESIDE = "On object", "Beside it"
 
 
 class ObjectsPanel(Section):
-    """The list of objects, `New object`, and the box and point tools."""
+    """The list of objects, and `New object`."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__("Objects")
@@ -44,15 +39,6 @@ class ObjectsPanel(Section):
             "New object", "Draw another object, in another colour (N)", controller.new_object
         )
         self.body.addWidget(self.new)
-        self.box = button("Box", _BOX, controller.use_box_tool, checkable=True)
-        self.point = button("Point", "", controller.use_point_tool, checkable=True)
-        self.polarity = button(
-            _ON,
-            "Whether clicks say 'this is the object' or 'this is not' (T)",
-            controller.tools.toggle_polarity,
-            checkable=True,
-        )
-        self.body.addLayout(row(self.box, self.point, self.polarity))
 
     def refresh(self) -> None:
         """Show the present objects and tools."""
@@ -68,13 +54,8 @@ class ObjectsPanel(Section):
             ids = [info.id for info in objects]
             if tools.object_id in ids:
                 self.table.selectRow(ids.index(tools.object_id))
-        self.box.setChecked(tools.active == "box")
-        self.point.setChecked(tools.active == "point")
-        self.point.setToolTip(_CLICK if tools.takes_points else _REFINE)
-        self.polarity.setChecked(tools.polarity == NEGATIVE)
-        self.polarity.setText(_ON if tools.polarity == POSITIVE else _BESIDE)
         has_image = self._controller.bench.image is not None
-        for widget in (self.new, self.box, self.point, self.polarity, self.table):
+        for widget in (self.new, self.table):
             widget.setEnabled(has_image)
 
     def _make_table(self) -> QTableWidget:

@@ -42,11 +42,14 @@ class Section(QWidget):
         self.body = QVBoxLayout(self)
         self.body.setContentsMargins(0, 0, 0, 0)
         self.body.setSpacing(4)
-        heading = QLabel(title)
-        font = heading.font()
+        name = QLabel(title)
+        font = name.font()
         font.setBold(True)
-        heading.setFont(font)
-        self.body.addWidget(heading)
+        name.setFont(font)
+        # Small things may join the title on its right.
+        self.heading = row(name)
+        self.heading.addStretch(1)
+        self.body.addLayout(self.heading)
 
     def form(self) -> QFormLayout:
         """Add a form of labelled rows."""

@@ -1,4 +1,7 @@
-"""The boxes and points of one image: made on demand, coloured by object, read and written."""
+"""The prompt layers of one image: made on demand, coloured by object, read and written.
+
+Boxes, outlines (lasso) and scribbles are shapes in one layer, clicks are points in another.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,31 @@ import numpy as np
 from napari.layers import Labels, Points, Shapes
 from psygnal import Signal
 
-from .adapters import (
-    NEGATIVE,
-    POSITIVE,
-    Collected,
-    DrawnPoint,
-    DrawnShape,
-    collect,
-    draw_points,
-    draw_shapes,
-)
+from .adapters import NEGATIVE, POSITIVE, Collected, collect, draw_points, draw_shapes
 from .layers import (
     add_behind_selection,
     align,
     boxes_name,
     existing,
-    is_same,
     label_colormap,
     new_boxes,
     new_points,
     points_name,
 )
+from .prompt_items import (
+    SYMBOLS,
+    dress_points,
+    dress_shapes,
+    read_points,
+    read_shapes,
+    remove,
+    shape_colour,
+    write_points,
+    write_shapes,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from napari.components import ViewerModel
     from napari.layers import Image
@@ -43,7 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PromptLayers"]
 
-_SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
+# Modes of a Shapes layer whose shapes may say "this is not the object".
+_SCRIBBLES = ("add_path", "add_polyline", "add_line")
 
 
 class PromptLayers:
@@ -57,8 +62,9 @@ class PromptLayers:
         Returns the Labels layer whose colours to use, or None.
     """
 
-    # A person (or a script) changed a layer; never emitted by `write`.
-    edited = Signal()
+    # A person (or a script) changed a layer; never emitted by `write`. True if something was
+    # added or removed, which is whole at once; what is moved or edited may go on changing.
+    edited = Signal(bool)
     # A shape or point is about to be added.
     begun = Signal()
     # A layer was made.
@@ -89,13 +95,24 @@ class PromptLayers:
         """Those of the two layers that exist."""
         return tuple(layer for layer in (self.boxes, self.points) if layer is not None)
 
-    def use_boxes(self) -> Shapes:
-        """Make the layer of boxes the active one, ready to draw."""
+    def use_shapes(self, mode: str) -> Shapes:
+        """Make the layer of shapes the active one, ready to draw.
+
+        Parameters
+        ----------
+        mode : str
+            napari's mode of a Shapes layer, "add_rectangle" for one.
+        """
         layer = self._ensure_boxes()
         self.viewer.layers.selection.active = layer
         layer.visible = True
-        layer.mode = "add_rectangle"
+        layer.mode = mode
+        self._apply_defaults()
         return layer
+
+    def use_boxes(self) -> Shapes:
+        """Get ready to draw boxes."""
+        return self.use_shapes("add_rectangle")
 
     def use_points(self) -> Points:
         """Make the layer of points the active one, ready to click."""
@@ -130,7 +147,7 @@ class PromptLayers:
             return
         self.is_drawing = False
         self._disconnect(layer)
-        self.edited.emit()
+        self.edited.emit(True)
 
     def close(self) -> None:
         """Stop listening; the layers stay."""
@@ -139,35 +156,33 @@ class PromptLayers:
 
     def collect(self, view: FrameView, known: PromptSet) -> Collected:
         """Read the layers, and remove what can be no prompt."""
-        found = collect(self._shapes(), self._clicks(), view, known)
         self._writing = True
         try:
-            if self.boxes is not None and found.stray_shapes:
-                self.boxes.selected_data = set(found.stray_shapes)
-                self.boxes.remove_selected()
-            if self.points is not None and found.stray_points:
-                self.points.selected_data = set(found.stray_points)
-                self.points.remove_selected()
+            shapes, points = read_shapes(self.boxes), read_points(self.points, self._axis)
+            found = collect(shapes, points, view, known)
+            remove(self.boxes, found.stray_shapes)
+            remove(self.points, found.stray_points)
             self._apply_defaults()
-            self._recolour()
+            dress_shapes(self.boxes, self._rgba)
+            dress_points(self.points, self._rgba)
         finally:
             self._writing = False
         return found
 
     def write(self, prompts: PromptSet, view: FrameView) -> None:
         """Make the layers show these prompts; items of other views stay as they are."""
-        shapes, points = self._shapes(), self._clicks()
-        now = collect(shapes, points, view, prompts)
-        if now.prompts == prompts and not (now.stray_shapes or now.stray_points):
-            return
         self._writing = True
         try:
+            shapes, points = read_shapes(self.boxes), read_points(self.points, self._axis)
+            now = collect(shapes, points, view, prompts)
+            if now.prompts == prompts and not (now.stray_shapes or now.stray_points):
+                return
             new_shapes = [shapes[i] for i in now.other_shapes] + draw_shapes(prompts, view)
             if new_shapes or self.boxes is not None:
-                self._write_shapes(self._ensure_boxes(), new_shapes)
+                write_shapes(self._ensure_boxes(), new_shapes, self._rgba)
             new_clicks = [points[i] for i in now.other_points] + draw_points(prompts, view)
             if new_clicks or self.points is not None:
-                self._write_points(self._ensure_points(), new_clicks)
+                write_points(self._ensure_points(), new_clicks, self._rgba)
             self._apply_defaults()
         finally:
             self._writing = False
@@ -201,18 +216,27 @@ class PromptLayers:
 
     def _adopt_boxes(self, layer: Shapes) -> None:
         self.boxes = layer
-        layer.events.data.connect(self._on_data)
-        layer.events.features.connect(self._on_features)
+        if "axis" not in layer.features:
+            layer.features = layer.features.assign(axis=np.full(layer.nshapes, -1))
+        self._connect(layer)
 
     def _adopt_points(self, layer: Points) -> None:
         self.points = layer
+        self._connect(layer)
+
+    def _connect(self, layer: Shapes | Points) -> None:
         layer.events.data.connect(self._on_data)
         layer.events.features.connect(self._on_features)
-        layer.mouse_drag_callbacks.append(self._on_press)
+        if layer is self.boxes:
+            layer.events.mode.connect(self._on_mode)
+        # Before napari's own, which takes the defaults as they are.
+        layer.mouse_drag_callbacks.insert(0, self._on_press)
 
     def _disconnect(self, layer: Any) -> None:
         layer.events.data.disconnect(self._on_data)
         layer.events.features.disconnect(self._on_features)
+        if isinstance(layer, Shapes):
+            layer.events.mode.disconnect(self._on_mode)
         if self._on_press in layer.mouse_drag_callbacks:
             layer.mouse_drag_callbacks.remove(self._on_press)
 
@@ -222,122 +246,66 @@ class PromptLayers:
         self.is_drawing = action in ("adding", "changing")
         if action == "adding" and not self._writing:
             self.begun.emit()
-        if not self.is_drawing:
-            self._on_features()
+        if action in ("added", "removed", "changed") and not self._writing:
+            self.edited.emit(action != "changed")
 
     def _on_features(self, event: Any = None) -> None:
         if not self._writing:
-            self.edited.emit()
+            self.edited.emit(False)
 
-    def _on_press(self, layer: Points, event: Any) -> None:
-        """Let Shift make a single click negative."""
-        if layer.mode == "add":
-            self._point_defaults(NEGATIVE if "Shift" in event.modifiers else self._polarity)
+    def _on_mode(self, event: Any) -> None:
+        # Other modes need the selection, which stating defaults takes away.
+        if self.boxes is not None and str(self.boxes.mode).startswith("add"):
+            self._shape_defaults(self._polarity)
+
+    def _on_press(self, layer: Shapes | Points, event: Any) -> None:
+        """Let Shift make a single click or scribble negative."""
+        if self.is_drawing:
+            return
+        polarity = NEGATIVE if "Shift" in event.modifiers else self._polarity
+        if layer is self.points and layer.mode == "add":
+            self._point_defaults(polarity)
+        elif layer is self.boxes and layer.mode in _SCRIBBLES:
+            self._shape_defaults(polarity)
 
     def _apply_defaults(self) -> None:
+        self._shape_defaults(self._polarity)
+        self._point_defaults(self._polarity)
+
+    def _shape_defaults(self, polarity: str) -> None:
+        layer = self.boxes
+        if layer is None or self.is_drawing:
+            return
+        if layer.mode not in _SCRIBBLES:
+            polarity = POSITIVE
         writing, self._writing = self._writing, True
         try:
-            if self.boxes is not None and not self.is_drawing:
-                # Else the selected shapes would take the new values.
-                self.boxes.selected_data = set()
-                self.boxes.feature_defaults = {
-                    "object_id": self._object_id,
-                    "polarity": POSITIVE,
-                }
-                self.boxes.current_edge_color = self.colour(self._object_id)
-                self.boxes.current_face_color = "transparent"
-            self._point_defaults(self._polarity)
+            # Else the selected shapes would take the new values.
+            layer.selected_data = set()
+            layer.feature_defaults = self._said(polarity)
+            layer.current_edge_color = shape_colour(self.colour(self._object_id), polarity)
+            layer.current_face_color = "transparent"
         finally:
             self._writing = writing
 
     def _point_defaults(self, polarity: str) -> None:
-        if self.points is None:
+        layer = self.points
+        if layer is None:
             return
         writing, self._writing = self._writing, True
         try:
-            self.points.selected_data = set()
-            self.points.feature_defaults = {
-                "object_id": self._object_id,
-                "polarity": polarity,
-                "axis": self._axis,
-            }
-            self.points.current_face_color = self.colour(self._object_id)
-            self.points.current_symbol = _SYMBOLS[polarity]
+            layer.selected_data = set()
+            layer.feature_defaults = self._said(polarity)
+            layer.current_face_color = self.colour(self._object_id)
+            layer.current_symbol = SYMBOLS[polarity]
         finally:
             self._writing = writing
 
-    def _shapes(self) -> list[DrawnShape]:
-        layer = self.boxes
-        if layer is None:
-            return []
-        ids = _column(layer, "object_id", 1)
-        polarity = _column(layer, "polarity", POSITIVE)
-        kinds = [str(kind) for kind in layer.shape_type]
-        return [
-            DrawnShape(kind, np.asarray(data), i, p)
-            for kind, data, i, p in zip(kinds, layer.data, ids, polarity, strict=True)
-        ]
-
-    def _clicks(self) -> list[DrawnPoint]:
-        layer = self.points
-        if layer is None:
-            return []
-        ids = _column(layer, "object_id", 1)
-        polarity = _column(layer, "polarity", POSITIVE)
-        axes = _column(layer, "axis", self._axis)
-        return [
-            DrawnPoint(np.asarray(p), i, s, a)
-            for p, i, s, a in zip(layer.data, ids, polarity, axes, strict=True)
-        ]
-
-    def _write_shapes(self, layer: Shapes, shapes: Sequence[DrawnShape]) -> None:
-        layer.selected_data = set(range(layer.nshapes))
-        layer.remove_selected()
-        if not shapes:
-            return
-        layer.add(
-            [s.vertices for s in shapes],
-            shape_type=[s.kind for s in shapes],
-            edge_color=self._rgba(s.object_id for s in shapes),
-        )
-        layer.features = {
-            "object_id": [int(s.object_id) for s in shapes],
-            "polarity": [s.polarity for s in shapes],
-        }
-
-    def _write_points(self, layer: Points, points: Sequence[DrawnPoint]) -> None:
-        layer.selected_data = set()
-        layer.data = np.array([p.position for p in points]).reshape(-1, layer.ndim)
-        if not points:
-            return
-        layer.features = {
-            "object_id": [int(p.object_id) for p in points],
-            "polarity": [p.polarity for p in points],
-            "axis": [int(p.axis) for p in points],
-        }
-        self._recolour()
-
-    def _recolour(self) -> None:
-        """Let colours and symbols follow features that a person has edited."""
-        if self.boxes is not None and self.boxes.nshapes:
-            colours = self._rgba(_column(self.boxes, "object_id", 1))
-            if not is_same(self.boxes.edge_color, colours):
-                self.boxes.edge_color = colours
-        if self.points is not None and len(self.points.data):
-            colours = self._rgba(_column(self.points, "object_id", 1))
-            if not is_same(self.points.face_color, colours):
-                self.points.face_color = colours
-            symbols = [_SYMBOLS[p] for p in _column(self.points, "polarity", POSITIVE)]
-            if [str(s.value) for s in self.points.symbol] != symbols:
-                self.points.symbol = symbols
+    def _said(self, polarity: str) -> dict[str, Any]:
+        return {"object_id": self._object_id, "polarity": polarity, "axis": self._axis}
 
     def _rgba(self, object_ids: Iterable[int]) -> NDArray[np.float32]:
         labels = self._colours()
         colormap = label_colormap() if labels is None else labels.colormap
         ids = np.array([int(i) for i in object_ids], dtype=np.uint16)
         return np.asarray(colormap.map(ids), dtype=np.float32)
-
-
-def _column(layer: Shapes | Points, name: str, default: Any) -> list[Any]:
-    n = len(layer.data)
-    return list(layer.features[name]) if name in layer.features else [default] * n

@@ -29,7 +29,7 @@ class Requests:
         Of the last request.
     """
 
-    # "idle", "loading", "running" or "stopping".
+    # "idle", "loading", "running", "paused" or "stopping".
     state_changed = Signal(str)
     # A Progress.
     progressed = Signal(object)
@@ -54,7 +54,7 @@ class Requests:
 
     @property
     def state(self) -> State:
-        """The state: "idle", "loading", "running" or "stopping"."""
+        """The state: "idle", "loading", "running", "paused" or "stopping"."""
         return self._runner.state
 
     @property
@@ -67,8 +67,37 @@ class Requests:
         """Whether what is under way can be stopped in between."""
         return self._runner.kind in ("segment", "propagate")
 
+    @property
+    def can_pause(self) -> bool:
+        """Whether what is under way can wait before its next frame."""
+        return self.is_propagating and self.state in ("loading", "running")
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a propagation waits for `resume` or `cancel`."""
+        return self.state == "paused"
+
+    def pause(self) -> bool:
+        """Let a propagation wait before its next frame; False if there is none that could.
+
+        What is done stays on the screen, and the frame that is being computed comes after
+        `resume`.
+        """
+        return self.can_pause and self._runner.pause()
+
+    def resume(self) -> bool:
+        """Let a propagation go on; False if none is paused."""
+        return self._runner.resume()
+
+    def toggle_pause(self) -> bool:
+        """Pause, or go on; False if there is nothing to pause."""
+        return self.resume() or self.pause()
+
     def cancel(self) -> None:
-        """Stop after the frame that is being computed; what is done stays."""
+        """Stop after the frame that is being computed; what is done stays.
+
+        A paused run stops where it is.
+        """
         self._next = None
         self._runner.cancel()
 

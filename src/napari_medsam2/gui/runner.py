@@ -1,4 +1,4 @@
-"""Runs in the background: idle, loading, running, stopping, and idle again."""
+"""Runs in the background: idle, loading, running, paused, stopping, and idle again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "Progress", "Runner", "State"]
 
-State = Literal["idle", "loading", "running", "stopping"]
+State = Literal["idle", "loading", "running", "paused", "stopping"]
 Kind = Literal["segment", "propagate", "file"]
 
 _BUDGET = 0.012  # seconds of the GUI thread for one poll
@@ -108,6 +108,8 @@ class _Activity:
     started: float
     total: int = 0
     done: int = 0
+    is_ready: bool = False
+    paused_at: float | None = None
 
 
 class Runner:
@@ -162,9 +164,16 @@ class Runner:
 
         def work(job: Job) -> None:
             before()
+            if job.is_cancelled:
+                return
             total = run.total()
             job.report(_Ready(total, _summary(session)))
+            frame = None
             for update in run.updates():
+                # Between frames, so that a pause shows none with a part of its objects.
+                if update.frame != frame and not job.hold():
+                    break
+                frame = update.frame
                 job.report(update)
                 if job.is_cancelled:
                     break
@@ -178,6 +187,30 @@ class Runner:
     def start_task(self, task: Callable[[], Any], then: Callable[[Outcome], None]) -> None:
         """Begin a task that touches files."""
         self._begin("file", lambda job: task(), None, 1, then)
+
+    def pause(self) -> bool:
+        """Wait before the next frame; False if there is nothing that could wait."""
+        activity = self._activity
+        if activity is None or activity.run is None or self.state not in ("loading", "running"):
+            return False
+        activity.job.pause()
+        activity.paused_at = time.monotonic()
+        self._enter("paused")
+        return True
+
+    def resume(self) -> bool:
+        """Go on after a pause; False if there is none."""
+        activity = self._activity
+        if activity is None or activity.paused_at is None or self.state != "paused":
+            return False
+        # What is told of the time that a run takes is without its pauses.
+        activity.started += time.monotonic() - activity.paused_at
+        activity.paused_at = None
+        self._pace.clear()
+        self._pace.append((time.monotonic(), activity.done))
+        self._enter("running" if activity.is_ready else "loading")
+        activity.job.resume()
+        return True
 
     def cancel(self) -> None:
         """Stop after the frame that is being computed; harmless if nothing runs."""
@@ -216,7 +249,7 @@ class Runner:
                 activity.done += 1
                 frames.add(message.frame)
             elif isinstance(message, _Ready):
-                activity.total = message.total
+                activity.total, activity.is_ready = message.total, True
                 self.ready.emit(message.summary)
                 if self.state == "loading":
                     self._enter("running")
@@ -293,7 +326,6 @@ def _summary(session: Session) -> str:
     from napari_medsam2 import models
     from napari_medsam2.models.device import choose_device
 
-    window = session.window
     parts = [models.get(session.model_name).title]
     if session.settings["checkpoint"] is not None:
         parts.append(f"with {Path(session.settings['checkpoint']).name}")
@@ -301,5 +333,5 @@ def _summary(session: Session) -> str:
         parts.append(f"in {precision}")
     return (
         f"{' '.join(parts)} on {choose_device(session.device_name).reason}; "
-        f"window {window.low:.4g} to {window.high:.4g}"
+        f"window {session.window}"
     )

@@ -79,6 +79,8 @@ class SegmentPanel(Section):
         controller = self._controller
         desk = controller.bench.desk
         state = controller.state
+        with QSignalBlocker(self.while_drawing):
+            self.while_drawing.setChecked(controller.segment_while_drawing)
         is_idle = state == "idle"
         has_image = desk is not None
         n = self._n_frames()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,8 +81,15 @@ class SessionKeeper:
     def get(self, recipe: Recipe, labels: NDArray[Any]) -> tuple[Session, bool]:
         """Return the session of a recipe, and whether it still lacks the prompts of its frames."""
         old, before = self.session, self.recipe
-        if old is not None and before == recipe and old.labels is labels:
+        if old is not None:
+            old.cache.resize(recipe.cache_mb)
+        goes_on = old is not None and before is not None and old.labels is labels
+        if goes_on and before == recipe:
             return old, False
+        if goes_on and before.looking_at(recipe) == recipe:
+            old.turn(recipe.axis, recipe.at)
+            self.recipe = recipe
+            return old, True
         new = self._make(
             recipe.volume,
             model=recipe.network.model,
@@ -92,8 +100,10 @@ class SessionKeeper:
             image_size=recipe.network.image_size,
             precision=recipe.network.precision,
             memory=recipe.memory,
+            cache=recipe.cache_mb,
             at=recipe.at,
             channel=recipe.channel,
+            level=recipe.level,
             labels=labels,
         )
         needs_prompts = True
@@ -101,9 +111,9 @@ class SessionKeeper:
             self._shelf.put(before.network, old)
             if before.volume is recipe.volume:
                 new.cache = old.cache
-            if before.has_same_frames(recipe) and old.labels is labels:
+            if before.volume is recipe.volume and old.labels is labels:
                 new.take_over(old)
-                needs_prompts = False
+                needs_prompts = not before.has_same_frames(recipe)
         self._shelf.lend(recipe.network, new)
         self.session, self.recipe = new, recipe
         return new, needs_prompts
@@ -111,7 +121,15 @@ class SessionKeeper:
     def adopt(self, session: Session, recipe: Recipe) -> None:
         """Go on with a session that was opened from a file."""
         self._shelf.lend(recipe.network, session)
+        session.cache.resize(recipe.cache_mb)
         self.session, self.recipe = session, recipe
+
+    def follow(self) -> None:
+        """Note that the session looks at other frames now, after undo or redo."""
+        if self.session is not None and self.recipe is not None:
+            view = self.session.stack.view
+            axis = self.recipe.axis if view.axis is None else view.axis
+            self.recipe = replace(self.recipe, axis=axis, at=view.at)
 
     def shelve(self) -> None:
         """Let other sessions have the model that this one has loaded."""

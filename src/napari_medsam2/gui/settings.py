@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_medsam2 import models
 from napari_medsam2.models import DEFAULT_MODEL
+from napari_medsam2.tracking.embeddings import DEFAULT_CACHE_MB
 from napari_medsam2.windows import CT_PRESETS
 
 if TYPE_CHECKING:
+    from napari_medsam2.channels import Channels
     from napari_medsam2.models import ModelCard
     from napari_medsam2.volume import Volume
     from napari_medsam2.windows import WindowChoice
@@ -72,8 +74,10 @@ class Settings:
         A key of `WINDOWS`, or "low,high".
     device : str
         A key of `DEVICES`, or "cuda:N".
-    channel : int or None
+    channel : int, tuple of int or None
         The colour to segment of an RGB image; None uses all three.
+    level : int or None
+        The level of a pyramid that the model sees; None is the coarsest that loses nothing.
     precision : str
         A key of `PRECISIONS`.
     checkpoint : str or None
@@ -84,6 +88,8 @@ class Settings:
         Side of the network's input, for models that can change it; None is the model's own.
     prefetch : bool
         Whether frames are embedded before they are asked for.
+    cache_mb : float
+        Memory for embeddings, in MiB.
     known : ModelCard, optional
         What is known of the model. It stays as it was when the model was chosen: the folder of
         one's own may go while it is in use. None looks it up.
@@ -93,12 +99,14 @@ class Settings:
     axis: int | None = None
     window: str = "auto"
     device: str = "auto"
-    channel: int | None = None
+    channel: Channels = None
+    level: int | None = None
     precision: str = "auto"
     checkpoint: str | None = None
     memory: str = "sam2"
     image_size: int | None = None
     prefetch: bool = True
+    cache_mb: float = DEFAULT_CACHE_MB
     known: ModelCard | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -164,7 +172,9 @@ class Network:
 class Recipe:
     """All that a session is made of; a session serves as long as its recipe stays equal.
 
-    Volumes are compared by identity.
+    Volumes are compared by identity. `base` is the image alone, where `volume` has its channels and
+    those of others: that is what prompts, labels and history belong to. The size of the cache
+    (`cache_mb`, in MiB) makes no other session.
     """
 
     volume: Volume
@@ -173,11 +183,22 @@ class Recipe:
     network: Network
     memory: str
     window: WindowChoice
-    channel: int | None
+    channel: Channels
+    level: int | None = None
+    base: Volume | None = None
+    cache_mb: float = field(default=DEFAULT_CACHE_MB, compare=False)
+
+    def looking_at(self, other: Recipe) -> Recipe:
+        """Return this recipe with the frames of another one."""
+        return replace(self, axis=other.axis, at=other.at)
 
     def has_same_frames(self, other: Recipe) -> bool:
         """Whether prompts, labels and history of one fit the other."""
-        return (self.volume, self.axis, self.at) == (other.volume, other.axis, other.at)
+        return (self._own, self.axis, self.at) == (other._own, other.axis, other.at)
+
+    @property
+    def _own(self) -> Volume:
+        return self.volume if self.base is None else self.base
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

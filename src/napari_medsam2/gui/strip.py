@@ -7,23 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QRectF, Qt
+from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QHelpEvent, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from .tiles import NOTHING, Columns, draw_mark, draw_ramp, tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qtpy.QtCore import QPointF
     from qtpy.QtGui import QMouseEvent, QPaintEvent, QResizeEvent
 
-__all__ = ["ScoreStrip", "StripRow", "ramp"]
+__all__ = ["ScoreStrip", "StripRow"]
 
-# As viridis: brighter is better in every form of colour vision, and in print. Its dark end is
-# lifted, for the worst tiles must not sink into a dark window.
-_RAMP = ("#9c1f8f", "#6b4ab0", "#3f70ae", "#2b8fa0", "#28a486", "#44b874", "#5ec962", "#addc30")
-_BEST = "#fde725"
-_NEITHER = QColor("#808080")
 _SWATCH = 8  # width of the colours of the objects, at the left
 _AIR = 3
 _TOP = 5  # room for the mark above the rows
@@ -97,14 +93,11 @@ class ScoreStrip(QWidget):
 
     def frame_at(self, x: float) -> int | None:
         """Return the frame at a place, None if there are no frames."""
-        n = self._n_frames()
-        if not n:
-            return None
-        return min(max(math.floor((x - self._left()) / self._room() * n), 0), n - 1)
+        return self._columns().frame_at(x)
 
     def x_of(self, frame: int) -> float:
         """Return the middle of a frame's column."""
-        return self._left() + (frame + 0.5) * self._room() / max(1, self._n_frames())
+        return self._columns().x_of(frame)
 
     def y_of(self, row: int) -> float:
         """Return the middle of a row."""
@@ -173,29 +166,11 @@ class ScoreStrip(QWidget):
         for number, row in enumerate(self._rows):
             y = _TOP + number * height
             painter.fillRect(QRectF(0, y, _SWATCH, height - 1), QColor.fromRgbF(*row.colour))
-            self._draw_row(painter, row.values, y, height - 1)
+            values = np.array(row.values, dtype=np.float64)
+            image = tiles(values, np.isnan(values), self._columns().room, height - 1, ratio)
+            painter.drawImage(QPointF(self._left(), y), image)
         painter.end()
         return picture
-
-    def _draw_row(
-        self, painter: QPainter, values: Sequence[float], y: float, height: float
-    ) -> None:
-        """Draw the tiles of an object; of several frames in one column the worst counts."""
-        n, room = len(values), self._room()
-        columns = min(n, max(1, int(room)))
-        for column in range(columns):
-            frames = values[column * n // columns : max(1, (column + 1) * n // columns)]
-            shown = [v for v in frames if not math.isnan(v)]
-            x = self._left() + column * room / columns
-            # Whole pixels, so that neighbours neither overlap nor leave a gap.
-            left, right = round(x), round(x + room / columns)
-            gap = 1 if room / columns >= 5 else 0
-            if shown:
-                painter.fillRect(QRectF(left, y, right - left - gap, height), ramp(min(shown)))
-            else:
-                thin = max(1.0, height / 4)
-                middle = y + (height - thin) / 2
-                painter.fillRect(QRectF(left, middle, right - left - gap, thin), _NEITHER)
 
     def _draw_legend(self, painter: QPainter) -> None:
         font = QFont(self.font())
@@ -213,41 +188,27 @@ class ScoreStrip(QWidget):
             x += width(text) + 5
 
         write(f"{self._measure} 0")
-        for step in range(48):
-            painter.fillRect(QRectF(x + step, middle - 4, 1, 8), ramp(step / 47))
+        draw_ramp(painter, x, middle - 4, 48, 8)
         x += 48 + 5
         write("1")
         x += 10
-        painter.fillRect(QRectF(x, middle - 1.5, 12, 3), _NEITHER)
+        painter.fillRect(QRectF(x, middle - 1.5, 12, 3), NOTHING)
         x += 12 + 5
         write("on neither")
 
     def _draw_mark(self, painter: QPainter, frame: int) -> None:
-        column = self._room() / self._n_frames()
-        width, bottom = max(3.0, column), _TOP + len(self._rows) * self._row_height()
-        left = round(self.x_of(frame) - width / 2)
-        outline = QRectF(left - 1, _TOP - 2, round(width) + 1, bottom - _TOP + 2)
-        # Black around white can be seen on every colour.
-        painter.setPen(QPen(QColor("black"), 3))
-        painter.drawRect(outline)
-        painter.setPen(QPen(QColor("white"), 1))
-        painter.drawRect(outline)
+        bottom = _TOP + len(self._rows) * self._row_height()
+        draw_mark(painter, self._columns(), frame, _TOP - 2, bottom)
 
     def _left(self) -> int:
         return _SWATCH + _AIR
 
-    def _room(self) -> int:
-        return max(1, self.width() - self._left() - _AIR)
+    def _columns(self) -> Columns:
+        room = max(1, self.width() - self._left() - _AIR)
+        return Columns(self._n_frames(), self._left(), room)
 
     def _row_height(self) -> int:
         return min(_TALL, max(_LOW, _ROOM // max(1, len(self._rows))))
 
     def _n_frames(self) -> int:
         return len(self._rows[0].values) if self._rows else 0
-
-
-def ramp(value: float) -> QColor:
-    """Return the colour of a value from 0 to 1."""
-    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (*_RAMP, _BEST)])
-    at = np.linspace(0, 1, len(stops))
-    return QColor(*(round(float(np.interp(value, at, stops[:, i]))) for i in range(3)))

@@ -9,12 +9,14 @@ from napari_medsam2.errors import InputError
 from .adapters import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari.components import Dims
     from napari.layers import Image
 
     from .adapters import FrameView
 
-__all__ = ["current_frame", "frame_axis", "position", "shows_frames", "slider_axes"]
+__all__ = ["current_frame", "frame_axis", "order_for", "position", "show_frame", "shows_frames", "slider_axes"]
 
 
 def slider_axes(dims: Dims, image: Image) -> tuple[int, ...]:
@@ -49,6 +51,15 @@ def frame_axis(dims: Dims, image: Image, wanted: int | None, before: int | None 
     return before if before is not None and before < image.ndim else max(0, image.ndim - 3)
 
 
+def order_for(dims: Dims, image: Image, view: FrameView) -> tuple[int, ...]:
+    """Return the order of axes in which the slider moves along the frames of a session."""
+    offset = dims.ndim - image.ndim
+    assert view.axis is not None
+    last = [view.axis, *view.plane]
+    first = [i for i in range(image.ndim) if i not in last]
+    return (*range(offset), *(i + offset for i in (*first, *last)))
+
+
 def position(dims: Dims, image: Image, axis: int) -> int:
     """Return where the slider of an axis stands, as an index of the image, clipped to it."""
     value = nearest(float(image.world_to_data(dims.point)[axis]))
@@ -79,6 +90,24 @@ def current_frame(dims: Dims, image: Image, view: FrameView) -> int:
 def shows_frames(dims: Dims, image: Image, view: FrameView) -> bool:
     """Whether the view shows one frame of a session, undivided."""
     return view.axis is None or view.axis in slider_axes(dims, image)
+
+
+def show_frame(dims: Dims, image: Image, to: Mapping[int, int]) -> None:
+    """Move sliders.
+
+    Parameters
+    ----------
+    dims : Dims
+    image : Image
+        It may be scaled, moved, rotated.
+    to : mapping of int to int
+        For some axes of the image the index to go to.
+    """
+    index = [to.get(axis, position(dims, image, axis)) for axis in range(image.ndim)]
+    world = image.data_to_world(index)
+    offset = dims.ndim - image.ndim
+    for axis in to:
+        dims.set_point(axis + offset, world[axis])
 
 
 def _length(image: Image, axis: int) -> int:

@@ -11,18 +11,26 @@ from napari_medsam2.session import Session
 
 from .compare_panel import ComparePanel
 from .controller import Controller
+from .documentation import HelpButton
+from .hints import HintPanel
 from .image_panel import ImagePanel
 from .keys import Keys
 from .learn_panel import LearnPanel
 from .models_panel import ModelsPanel
 from .objects_panel import ObjectsPanel
+from .parts import button
+from .remembering import Remembering
+from .review_dock import ReviewDock
 from .save_panel import SavePanel
 from .segment_panel import SegmentPanel
+from .tools_panel import ToolsPanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.viewer import Viewer
+
+    from .preferences import Preferences
 
 __all__ = ["MedSAM2Widget"]
 
@@ -50,6 +58,9 @@ class MedSAM2Widget(QWidget):
         Does everything that the widget does, for scripts.
     """
 
+    # Until it is built, also for events that reach it meanwhile.
+    _is_open = False
+
     def __init__(
         self,
         napari_viewer: Viewer,
@@ -62,17 +73,26 @@ class MedSAM2Widget(QWidget):
         viewer: Viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.controller = Controller(viewer, make_session)
         self.controller.pump = QApplication.processEvents
+        self.remembering = Remembering(self.controller)
+        self.hints = HintPanel()
         self.image = ImagePanel(self.controller)
         self.models = ModelsPanel(self.controller)
+        self.tools = ToolsPanel(self.controller)
         self.objects = ObjectsPanel(self.controller)
         self.segment = SegmentPanel(self.controller)
         self.save = SavePanel(self.controller)
         self.compare = ComparePanel(self.controller)
         self.learn = LearnPanel(self.controller)
+        self.review = ReviewDock(viewer, self.controller)
+        self.review_strip = button(
+            "Review strip",
+            "Show all slices along the slider again, coloured by confidence",
+            self.review.open,
+        )
         self.message = _line("What happened last")
         self.engine = _line("Model, device and intensity window in use")
         self.panels = (
-            *(self.image, self.models, self.objects, self.segment, self.save),
+            *(self.image, self.models, self.tools, self.objects, self.segment, self.save),
             *(self.compare, self.learn),
         )
         self._lay_out()
@@ -99,6 +119,9 @@ class MedSAM2Widget(QWidget):
         if self._is_open:
             for panel in self.panels:
                 panel.refresh()
+            if self._was_docked:
+                self.review.refresh()
+            self.review_strip.setVisible(self.review.can_open and not self.review.is_open)
 
     def shut_down(self, *_: Any) -> None:
         """Stop what runs and give keys and layers back to napari; called when the widget goes."""
@@ -107,6 +130,8 @@ class MedSAM2Widget(QWidget):
             for event, slot in self._watched:
                 event.disconnect(slot)
             self._keys.close()
+            self.review.shut_down()
+            self.remembering.close()
             self.controller.close()
 
     def event(self, event: QEvent | None) -> bool:
@@ -114,6 +139,7 @@ class MedSAM2Widget(QWidget):
         if event is not None and event.type() == QEvent.Type.ParentChange:
             if self.parentWidget() is not None:
                 self._was_docked = True
+                self._show_soon()
             elif self._was_docked:
                 self._timer.stop()
                 self.shut_down()
@@ -124,8 +150,12 @@ class MedSAM2Widget(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 4, 6, 4)
         column.setSpacing(10)
+        column.addWidget(self.hints)
+        self.image.heading.addWidget(HelpButton())
         for panel in self.panels:
             column.addWidget(panel)
+            if panel is self.segment:
+                column.addWidget(self.review_strip)
         column.addWidget(self.message)
         column.addWidget(self.engine)
         column.addStretch(1)
@@ -145,8 +175,18 @@ class MedSAM2Widget(QWidget):
         controller.changed.connect(self._show_soon)
         controller.state_changed.connect(self._show_soon)
         controller.message.connect(self._show_message)
+        self.review.changed.connect(self._show_soon)
         controller.ready.connect(self._show_engine)
         controller.bench.layer_created.connect(self._follow_mode)
+        self.remembering.changed.connect(self._show_preferences)
+        self.hints.declined.connect(lambda: self.remembering.remember(show_hints=False))
+        self.models.chosen.connect(
+            lambda name, value: self.remembering.remember(**{name: value})
+        )
+        self.segment.while_drawing.toggled.connect(
+            lambda on: self.remembering.remember(segment_while_drawing=on)
+        )
+        self._show_preferences(self.remembering.preferences)
         for layer in controller.bench.layers:
             self._follow_mode(layer)
         dims, layers = viewer.dims.events, viewer.layers.events
@@ -188,6 +228,10 @@ class MedSAM2Widget(QWidget):
     def _show_message(self, text: str) -> None:
         self.message.setText(text)
 
+    def _show_preferences(self, preferences: Preferences) -> None:
+        self.hints.show_keys(preferences.keys)
+        self.hints.setVisible(preferences.show_hints and not self.hints.is_dismissed)
+
     def _show_engine(self, text: str) -> None:
         self.engine.setText(text)
 
@@ -198,6 +242,7 @@ class MedSAM2Widget(QWidget):
     def _follow_frame(self, *_: Any) -> None:
         if self._is_open:
             self.compare.follow()
+            self.tools.follow()
 
     def _show_soon(self, *_: Any) -> None:
         if self._is_open and not self._refresh_later.isActive():

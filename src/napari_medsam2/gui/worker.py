@@ -57,6 +57,8 @@ class Job:
     def __init__(self, work: Callable[[Job], Any]) -> None:
         self._work = work
         self._cancelled = threading.Event()
+        self._may_go_on = threading.Event()
+        self._may_go_on.set()
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     @property
@@ -65,8 +67,31 @@ class Job:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """Ask the job to end."""
+        """Ask the job to end, also one that is paused."""
         self._cancelled.set()
+        self._may_go_on.set()
+
+    def pause(self) -> None:
+        """Ask the job to wait the next time that it calls `hold`."""
+        if not self.is_cancelled:
+            self._may_go_on.clear()
+
+    def resume(self) -> None:
+        """Let the job go on."""
+        self._may_go_on.set()
+
+    def hold(self) -> bool:
+        """Wait as long as the job is paused; called in the thread.
+
+        Returns
+        -------
+        bool
+            False if the job was cancelled while it waited.
+        """
+        if self._may_go_on.is_set():
+            return True
+        self._may_go_on.wait()
+        return not self.is_cancelled
 
     def report(self, message: Any) -> None:
         """Send a message; called in the thread."""

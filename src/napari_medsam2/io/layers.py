@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from napari_medsam2.channels import one_channel
 from napari_medsam2.errors import InputError
 from napari_medsam2.windows import resolve_window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_medsam2.volume import ArrayLike, Volume
+    from napari_medsam2.volume import Volume
 
 __all__ = ["METADATA_KEY", "image_layers", "labels_layer"]
 
@@ -23,6 +21,10 @@ LayerData = tuple[Any, dict[str, Any], str]
 METADATA_KEY = "napari_medsam2"
 
 _PINT = {"px": "pixel"}
+
+# As the model sees them blended, see `channels.blend`.
+_TWO_COLOURS = ("green", "magenta")
+_COLOURS = ("red", "green", "blue", "cyan", "magenta", "yellow")
 
 
 def image_layers(volume: Volume) -> list[LayerData]:
@@ -35,13 +37,15 @@ def image_layers(volume: Volume) -> list[LayerData]:
     Returns
     -------
     list of (data, dict, "image")
-        ``metadata["napari_medsam2"]["volume"]`` is the volume of the very layer.
+        ``metadata["napari_medsam2"]["volume"]`` is the volume of the very layer. Where that is one
+        channel of several, "whole" is the volume with all of them and "channel" its number. A
+        pyramid becomes a multiscale layer.
     """
     if "c" not in volume.axes:
         return [_image_layer(volume, rgb=False)]
     if volume.axes.endswith("c") and volume.n_channels in (3, 4):
         return [_image_layer(volume, rgb=True)]
-    return [_image_layer(_channel(volume, i), rgb=False) for i in range(volume.n_channels)]
+    return [_channel_layer(volume, i) for i in range(volume.n_channels)]
 
 
 def labels_layer(
@@ -61,8 +65,16 @@ def labels_layer(
     return labels, kwargs, "labels"
 
 
+def _channel_layer(volume: Volume, index: int) -> LayerData:
+    data, kwargs, kind = _image_layer(one_channel(volume, index), rgb=False)
+    kwargs["metadata"][METADATA_KEY] |= {"whole": volume, "channel": index}
+    two = volume.n_channels == 2
+    colours = _TWO_COLOURS if two else _COLOURS
+    return data, kwargs | {"colormap": colours[index % len(colours)], "blending": "additive"}, kind
+
+
 def _image_layer(volume: Volume, rgb: bool) -> LayerData:
-    kwargs = {
+    kwargs: dict[str, Any] = {
         **_placed(volume),
         "name": volume.name,
         "rgb": rgb,
@@ -71,6 +83,8 @@ def _image_layer(volume: Volume, rgb: bool) -> LayerData:
     limits = None if rgb else _contrast_limits(volume)
     if limits is not None:
         kwargs["contrast_limits"] = limits
+    if volume.levels:
+        return [volume.data, *volume.levels], kwargs | {"multiscale": True}, "image"
     return volume.data, kwargs, "image"
 
 
@@ -90,50 +104,3 @@ def _contrast_limits(volume: Volume) -> tuple[float, float] | None:
     except InputError:
         return None
     return window.low, window.high
-
-
-def _channel(volume: Volume, index: int) -> Volume:
-    axis = volume.axes.index("c")
-    data: ArrayLike = _Channel(volume.data, axis, index)
-    if isinstance(volume.data, np.ndarray):
-        data = volume.data[(slice(None),) * axis + (index,)]
-    return volume.with_data(
-        data, axes=volume.label_axes, name=f"{volume.name} channel {index}", display=None
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Channel:
-    """One channel of an array that is read lazily."""
-
-    data: ArrayLike
-    axis: int
-    index: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(n for i, n in enumerate(self.data.shape) if i != self.axis)
-
-    @property
-    def dtype(self) -> Any:
-        return self.data.dtype
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape))
-
-    def __getitem__(self, key: Any) -> Any:
-        keys = key if isinstance(key, tuple) else (key,)
-        if Ellipsis in [k for k in keys if k is Ellipsis]:
-            at = next(i for i, k in enumerate(keys) if k is Ellipsis)
-            fill = (slice(None),) * (self.ndim - len(keys) + 1)
-            keys = (*keys[:at], *fill, *keys[at + 1 :])
-        keys = (*keys, *(slice(None),) * (self.ndim - len(keys)))
-        return self.data[(*keys[: self.axis], self.index, *keys[self.axis :])]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[...], dtype=dtype)

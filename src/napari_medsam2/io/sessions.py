@@ -1,9 +1,9 @@
 """A session as files: a prompts JSON with a part of its own, and the labels beside it.
 
-``case.json`` holds prompts, settings, scores and runs; ``case.labels-<hash>.tif`` the labels and
-``case.masks.npz`` the masks of prompts. The labels' name carries their content, and the JSON file,
-written last and renamed into place, names it: a crash at any moment leaves a whole old session or a
-whole new one.
+``case.json`` holds prompts, decisions, settings, scores and runs; ``case.labels-<hash>.tif`` the
+labels and ``case.masks.npz`` the masks of prompts. The labels' name carries their content, and the
+JSON file, written last and renamed into place, names it: a crash at any moment leaves a whole old
+session or a whole new one.
 """
 
 from __future__ import annotations
@@ -11,27 +11,38 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_medsam2.errors import ReadError
-from napari_medsam2.history import ModelChoice, RunRecord
 from napari_medsam2.volume import Volume
 
 from .atomic import check_target
 from .files import read, read_labels, write_labels
 from .json_text import Node
 from .prompts import VERSION, objects_from_json, objects_to_json, read_document, write_document
+from .records import (
+    decisions_from_json,
+    decisions_to_json,
+    run_from_json,
+    run_to_json,
+    scores_to_json,
+    view_from_json,
+    window_from_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_medsam2.history import RunRecord
     from napari_medsam2.prompts import PromptSet
+    from napari_medsam2.state import State
+    from napari_medsam2.volume import View
 
     from .prompts import MaskFile
 
@@ -48,8 +59,8 @@ _SETTINGS = (
     "at",
     "channel",
 )
-_KINDS = ("segment", "propagate", "remove")
-_DIRECTIONS = ("both", "forward", "backward")
+# Settings that older sessions do not state.
+_LATER_SETTINGS = {"zoom": "off", "level": None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,24 +69,33 @@ class SavedSession:
 
     Attributes
     ----------
-    prompts : PromptSet
+    state : State
+        Prompts and decisions.
+    first_view : View
+        Where runs belong that do not say so.
     settings : mapping
-        Arguments of `Session`, by name.
+        Arguments of `Session`, by name; they look at the view of `state`.
     runs : tuple of RunRecord
         What led to the labels, in order.
     scores : mapping
-        Object id to confidence per frame, nan where not segmented.
+        View to object id to confidence per frame, nan where not segmented.
     labels : ndarray of unsigned int
         Of the volume's label shape.
     volume : Volume
     """
 
-    prompts: PromptSet
+    state: State
+    first_view: View
     settings: Mapping[str, Any]
     runs: tuple[RunRecord, ...]
-    scores: dict[int, NDArray[np.float64]]
+    scores: dict[View, dict[int, NDArray[np.float64]]]
     labels: NDArray[Any] = field(repr=False)
     volume: Volume
+
+    @property
+    def prompts(self) -> PromptSet:
+        """The prompts of the view that it looks at."""
+        return self.state.told.prompts
 
 
 def write_session(path: Path, saved: SavedSession) -> Path:
@@ -96,13 +116,14 @@ def write_session(path: Path, saved: SavedSession) -> Path:
         return {
             "version": VERSION,
             "axis": saved.settings["axis"],
-            "objects": objects_to_json(saved.prompts, masks),
+            "objects": objects_to_json(saved.state.told.prompts, masks),
             "session": {
                 "image": _image_to_json(saved.volume, path.parent),
                 "settings": dict(saved.settings),
                 "labels": labels.name,
-                "scores": {str(i): _scores_to_json(s) for i, s in saved.scores.items()},
-                "runs": [_run_to_json(run, masks) for run in saved.runs],
+                "scores": scores_to_json(saved.scores.get(saved.state.view, {})),
+                **decisions_to_json(saved, masks),
+                "runs": [run_to_json(run, masks) for run in saved.runs],
             },
         }
 
@@ -132,27 +153,30 @@ def read_session(path: Path, image: Volume | ArrayLike | None = None) -> SavedSe
     if "session" not in document:
         raise ReadError(f"{path.name}: holds prompts but no saved session; use it as prompts")
     root = Node(document["session"], "session", path.name)
-    root.keys(required=("image", "settings", "labels", "scores", "runs"), optional=())
+    root.keys(
+        required=("image", "settings", "labels", "scores", "runs"),
+        optional=("decisions", "elsewhere", "first_view"),
+    )
     settings_node = root.get("settings")
-    settings_node.keys(required=_SETTINGS, optional=())
+    settings_node.keys(required=_SETTINGS, optional=tuple(_LATER_SETTINGS))
     settings_node.get("model").string()
     volume = _image_from_json(root.get("image"), path.parent, image)
     labels = _labels(root.get("labels"), path.parent, volume)
-    settings = dict(settings_node.mapping())
+    settings = {**_LATER_SETTINGS, **settings_node.mapping()}
     if isinstance(settings["window"], list):
-        low, high = settings_node.get("window").numbers(2, "low, high")
-        settings["window"] = (low, high)
+        settings["window"] = window_from_json(settings_node.get("window"))
+    view = volume.stack(settings["axis"], settings["at"], settings["channel"]).view
+    prompts = objects_from_json(document["objects"], "objects", masks)
+    state, scores = decisions_from_json(root, view, prompts, masks)
     return SavedSession(
-        prompts=objects_from_json(document["objects"], "objects", masks),
+        state=state,
+        first_view=view_from_json(root.get("first_view")) if "first_view" in root else view,
         settings=settings,
         runs=tuple(
-            _run_from_json(node, f"session.runs[{i}]", masks)
+            run_from_json(node, f"session.runs[{i}]", masks)
             for i, node in enumerate(root.get("runs").items())
         ),
-        scores={
-            int(key): _scores_from_json(root.get("scores").get(key))
-            for key in root.get("scores").mapping()
-        },
+        scores=scores,
         labels=labels,
         volume=volume,
     )
@@ -219,96 +243,3 @@ def _labels(node: Node, folder: Path, volume: Volume) -> NDArray[Any]:
     if labels.size != np.prod(volume.label_shape):
         raise node.error(f"the labels have shape {labels.shape}, the image {volume.label_shape}")
     return labels.reshape(volume.label_shape)
-
-
-def _scores_to_json(scores: NDArray[np.float64]) -> list[float | None]:
-    return [None if np.isnan(s) else float(s) for s in scores]
-
-
-def _scores_from_json(node: Node) -> NDArray[np.float64]:
-    return np.array(
-        [np.nan if item.value is None else item.number() for item in node.items()], dtype=np.float64
-    )
-
-
-def _run_to_json(run: RunRecord, masks: MaskFile) -> dict[str, Any]:
-    common: dict[str, Any] = {"kind": run.kind, "objects": objects_to_json(run.prompts, masks)}
-    if run.window is not None:
-        common["window"] = list(run.window)
-    if run.corrections:
-        common["corrections"] = [
-            {"id": i, "frames": sorted(frames)} for i, frames in sorted(run.corrections.items())
-        ]
-    if run.model is not None:
-        common["model"] = asdict(run.model)
-    if run.kind == "segment":
-        return common | {"frame": run.frame, "updates": run.updates}
-    if run.kind == "propagate":
-        span = {"direction": run.direction, "start": run.start, "stop": run.stop}
-        return common | span | {"updates": run.updates}
-    return common
-
-
-def _run_from_json(node: Node, where: str, masks: MaskFile) -> RunRecord:
-    node.keys(
-        required=("kind", "objects"),
-        optional=(
-            "frame",
-            "direction",
-            "start",
-            "stop",
-            "updates",
-            "window",
-            "corrections",
-            "model",
-        ),
-    )
-    kind = node.get("kind").string()
-    direction = node.get("direction").string() if "direction" in node else "both"
-    if kind not in _KINDS or direction not in _DIRECTIONS:
-        raise node.error(f"is no run: kind {kind!r}, direction {direction!r}")
-    window = None
-    if "window" in node:
-        low, high = node.get("window").numbers(2, "low, high")
-        window = (low, high)
-    return RunRecord(
-        kind=cast("Literal['segment', 'propagate', 'remove']", kind),
-        prompts=objects_from_json(node.get("objects").value, f"{where}.objects", masks),
-        frame=_optional(node, "frame"),
-        direction=cast("Literal['both', 'forward', 'backward']", direction),
-        start=_optional(node, "start"),
-        stop=_optional(node, "stop"),
-        updates=_optional(node, "updates") or 0,
-        window=window,
-        corrections=_corrections_from_json(node.get("corrections"))
-        if "corrections" in node
-        else {},
-        model=_model_from_json(node.get("model")) if "model" in node else None,
-    )
-
-
-def _model_from_json(node: Node) -> ModelChoice:
-    node.keys(required=[f.name for f in fields(ModelChoice)])
-    checkpoint = node.get("checkpoint")
-    return ModelChoice(
-        model=node.get("model").string(),
-        checkpoint=None if checkpoint.value is None else checkpoint.string(),
-        image_size=_optional(node, "image_size"),
-        precision=node.get("precision").string(),
-        memory=node.get("memory").string(),
-    )
-
-
-def _corrections_from_json(node: Node) -> dict[int, frozenset[int]]:
-    found = {}
-    for item in node.items():
-        item.keys(required=("id", "frames"))
-        frames = frozenset(frame.integer() for frame in item.get("frames").items())
-        found[item.get("id").integer()] = frames
-    return found
-
-
-def _optional(node: Node, key: str) -> int | None:
-    if key not in node or node.get(key).value is None:
-        return None
-    return node.get(key).integer()

@@ -7,6 +7,7 @@ import math
 import struct
 import weakref
 from contextlib import contextmanager
+from operator import le
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,8 @@ def read_tiff(path: Path, axes: str | None) -> Volume:
     Returns
     -------
     Volume
-        A stack is a zarr array that decodes a page when it is asked for; a single page is loaded.
+        A stack is a zarr array that decodes a page when it is asked for; a single page is loaded,
+        unless it is tiled. A pyramid's coarser levels are `Volume.levels`.
         Spacing is that of OME or ImageJ metadata; the resolution of other files is about printing
         and is ignored.
 
@@ -63,7 +65,7 @@ def read_tiff(path: Path, axes: str | None) -> Volume:
             _check_complete(tif, series, path)
             names = axes or _axes(series)
             stated = stated_spacing(tif, series)
-            data = _lazy(tif, series)
+            data, levels = _lazy(tif, series)
         except BaseException:
             tif.close()
             raise
@@ -79,6 +81,7 @@ def read_tiff(path: Path, axes: str | None) -> Volume:
         spacing=tuple(s for s, _ in kept),
         units=tuple(u for _, u in kept),
         metadata={"format": "TIFF", "series": len(tif.series)},
+        levels=levels,
     )
 
 
@@ -141,17 +144,39 @@ def _axes(series: Any) -> str:
     return axes
 
 
-def _lazy(tif: Any, series: Any) -> Any:
-    """Return a zarr array over the pages, or the loaded array of a single, untiled page."""
-    if len(series) == 1 and math.prod(series.shape[:-2]) <= 4 and not series.keyframe.is_tiled:
-        return series.asarray()
+def _lazy(tif: Any, series: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return a zarr array over the pages, or the loaded array of a single, untiled page.
+
+    With it come the coarser levels of a pyramid, if there are any.
+    """
+    is_small = len(series) == 1 and math.prod(series.shape[:-2]) <= 4
+    if is_small and not series.keyframe.is_tiled and len(series.levels) == 1:
+        return series.asarray(), ()
     import zarr
 
-    store = series.aszarr(level=0)
-    array = zarr.open(store, mode="r")
-    # The file stays open as long as somebody can read from the store.
-    weakref.finalize(store, tif.close)
-    return array
+    stores = [series.aszarr(level=level) for level in _pyramid(series)]
+    open_ = set(range(len(stores)))
+
+    def close(number: int) -> None:
+        open_.discard(number)
+        if not open_:
+            tif.close()
+
+    # The file stays open as long as somebody can read from any of them.
+    for number, store in enumerate(stores):
+        weakref.finalize(store, close, number)
+    data, *levels = (zarr.open(store, mode="r") for store in stores)
+    return data, tuple(levels)
+
+
+def _pyramid(series: Any) -> list[int]:
+    """Return the levels that are the image again, only smaller."""
+    chosen = [0]
+    for number, level in enumerate(series.levels[1:], start=1):
+        before, shape = series.levels[chosen[-1]].shape, level.shape
+        if len(shape) == len(before) and shape != before and all(map(le, shape, before)):
+            chosen.append(number)
+    return chosen
 
 
 def _check_decodable(series: Any) -> None:

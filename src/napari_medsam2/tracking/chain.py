@@ -59,7 +59,10 @@ _STRAY_LOGIT = -1.0
 class BoxChain:
     """One object, in one direction, from one conditioning frame on.
 
-    For each next frame ask `next_prompt`, decode it, and hand the answer to `accept`.
+    For each next frame ask `next_prompt`, decode it, and hand the answer to `accept`. By default an
+    object that is not found on a frame has ended. With more patience the next frame is compared
+    with the last one that showed the object, so that it can come back near where it was: not
+    farther than it may move between two frames, and looking as it did.
 
     Parameters
     ----------
@@ -72,7 +75,9 @@ class BoxChain:
         Of that frame. Its features span the square that the frame fills from the top left when its
         longest side is scaled to the side of the square, as LiteMedSAM's do.
     rule : StopRule, optional
-        When the object counts as ended.
+        When a frame does not show the object.
+    patience : int
+        On how many frames in a row the object must not be found to have ended.
     """
 
     def __init__(
@@ -82,13 +87,15 @@ class BoxChain:
         prediction: Prediction,
         embedding: Embedding,
         rule: StopRule | None = None,
+        patience: int = 1,
     ) -> None:
         self.object_id = object_id
         self.rule = StopRule() if rule is None else rule
+        self.patience = patience
         self.evidence: Evidence | None = None
         self._mask: NDArray[np.bool_] = prediction.mask
-        self._ended = not self._mask.any()
-        if self._ended:
+        self._missed = 0 if self._mask.any() else patience
+        if self.ended:
             return
         self._shape = self._mask.shape
         self._box = np.array(bounding_box(self._mask), dtype=np.float64)
@@ -98,14 +105,46 @@ class BoxChain:
         self._within = (to_cells(np.ones(self._shape, dtype=bool), device) > 0.5).float()
         self._difference = difference(self._key.features, self._key.cells, self._within)
         self._matched: tuple[int, Seen] | None = None
+        self._next_box = self._box
 
     @property
     def ended(self) -> bool:
         """Whether the object has ended: there is no further prompt."""
-        return self._ended
+        return self._missed >= self.patience
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """The smoothed box (y0, x0, y1, x1) on the last frame that showed the object."""
+        y0, x0, y1, x1 = self._box.tolist()
+        return y0, x0, y1, x1
+
+    def go_on(
+        self,
+        mask: NDArray[np.bool_],
+        box: tuple[float, float, float, float],
+        embedding: Embedding,
+        missed: int,
+    ) -> None:
+        """Stand where an equal chain stood before.
+
+        Parameters
+        ----------
+        mask : ndarray of bool
+            (y, x), of the last frame that showed the object.
+        box : (y0, x0, y1, x1)
+            `box` on that frame.
+        embedding : Embedding
+            Of that frame.
+        missed : int
+            How many frames have followed that did not show it.
+        """
+        features = unit_features(embedding)
+        self._mask, self._missed = mask, missed
+        self._box = self._next_box = np.array(box, dtype=np.float64)
+        self._last = Seen(features, to_cells(mask, features.device))
 
     def next_prompt(self, frame: int, embedding: Embedding | None = None) -> FramePrompt | None:
-        """Return the box to decode on the next frame, or None once the object has ended.
+        """Return the box to decode on the next frame, or None where the object cannot be.
 
         Parameters
         ----------
@@ -114,7 +153,7 @@ class BoxChain:
         embedding : Embedding, optional
             Of that frame; with it the box follows an object that moves.
         """
-        if self._ended:
+        if self.ended:
             return None
         margin = _MARGIN * max(self._shape) / SCALE
         tight = np.array(bounding_box(self._mask), dtype=np.float64)
@@ -126,9 +165,9 @@ class BoxChain:
         height, width = self._shape
         box = np.clip(box, 0, [height, width, height, width])
         if min(box[2] - box[0], box[3] - box[1]) < 1:
-            self._ended = True
+            self._missed += 1
             return None
-        self._box = box
+        self._next_box = box
         y0, x0, y1, x1 = box.tolist()
         return FramePrompt(self.object_id, frame, boxes=((y0, x0, y1, x1),))
 
@@ -147,16 +186,16 @@ class BoxChain:
         -------
         Prediction or None
             What to keep: the model's answer, weighed against the labels carried over from the
-            frames before. None when the object has ended: this frame does not contain it.
+            frames before. None where this frame does not contain the object.
         """
-        if self._ended:
+        if self.ended:
             return None
         matched = self._match(frame, embedding)
         logits = _weigh(prediction.logits, to_pixels(matched.cells, self._shape))
         before = moved(self._mask, *self._motion(matched.cells))
         mask = _without_strays(logits > 0, before)
         if not mask.any():
-            self._ended = True
+            self._missed += 1
             return None
         logits[(logits > 0) & ~mask] = _STRAY_LOGIT
         seen = Seen(matched.features, to_cells(mask, matched.features.device))
@@ -166,9 +205,9 @@ class BoxChain:
             overlap_in_place=overlap(self._mask, mask),
         )
         if self.rule.ended(self.evidence):
-            self._ended = True
+            self._missed += 1
             return None
-        self._mask, self._last = mask, seen
+        self._mask, self._last, self._missed, self._box = mask, seen, 0, self._next_box
         return replace(prediction, logits=logits)
 
     def _contrast_left(self, seen: Seen) -> float:

@@ -1,26 +1,28 @@
 """Objects carried by chains of boxes, for models without a memory.
 
 Each object is carried from its conditioning frames outwards; between two of them each frame is
-reached from the nearer one.
+reached from the nearer one. Without patience an object ends on the first frame that does not show
+it (see `BoxChain` for what more patience means). What a chain finds is kept, so that after a
+correction only the frames that are reached from elsewhere than before are decoded anew.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .chain import BoxChain
+from .chain_links import Way, find_start, keep_start
 from .sweeps import Carried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_medsam2.models.base import Embedding, Prediction
+    from napari_medsam2.models.base import Embedding, FramePrompt, Prediction
 
     from .sweeps import Request
 
 __all__ = ["ChainedSweeps"]
 
-_Starts = dict[tuple[int, int], "tuple[Prediction, Embedding]"]
+_Starts = dict[tuple[int, int], "tuple[Prediction, Embedding | None]"]
 
 
 class ChainedSweeps:
@@ -90,30 +92,52 @@ class ChainedSweeps:
         origins = {i: {origin for origin, _ in spans} for i, spans in reach.items()}
         reached = {i: {f for _, span in spans for f in span} for i, spans in reach.items()}
         visited = set().union(*origins.values(), *reached.values())
-        chains: dict[int, BoxChain] = {}
+        ways: dict[int, Way] = {}
         for frame in sorted(visited, reverse=step < 0):
-            beginning = [o for o in objects if frame in origins[o.id]]
-            resumed = {o.id for o in beginning if (o.id, frame) in starts}
-            for object_id in resumed:
-                chains[object_id] = BoxChain(object_id, frame, *starts.pop((object_id, frame)))
-            told = [self.request.told(o, frame) for o in beginning if o.id not in resumed]
-            carried = [
-                i for i, frames in reached.items() if frame in frames and frame not in origins[i]
-            ]
-            kept: dict[int, Prediction | None] = dict.fromkeys(carried)
-            going = [i for i in carried if not chains[i].ended]
+            kept: dict[int, Prediction | None] = {}
+            told: list[FramePrompt] = []
+            for prompt in (self.request.told(o, frame) for o in objects if frame in origins[o.id]):
+                i = prompt.object_id
+                if (i, frame) in starts:
+                    ways[i] = self._way(prompt, step, *starts.pop((i, frame)))
+                elif (known := find_start(encoder, prompt)) is not None:
+                    kept[i], ways[i] = known, self._way(prompt, step, known)
+                    if frame in later:
+                        starts[i, frame] = (known, None)
+                else:
+                    told.append(prompt)
+            going: list[int] = []
+            for i, frames in reached.items():
+                if frame not in frames or frame in origins[i]:
+                    continue
+                kept[i] = None
+                if ways[i].ended:
+                    continue
+                link = ways[i].known(frame)
+                if link is None:
+                    going.append(i)
+                else:
+                    kept[i] = link.prediction
             if told or going:
                 embedding = encoder(frame)
-                told += filter(None, (chains[i].next_prompt(frame, embedding) for i in going))
-                predictions = encoder.model.decode(embedding, told)
-                for prompt, prediction in zip(told, predictions, strict=True):
+                asked = [*told]
+                asked += filter(None, (ways[i].next_prompt(frame, embedding) for i in going))
+                for prompt, prediction in zip(
+                    asked, encoder.model.decode(embedding, asked), strict=True
+                ):
                     i = prompt.object_id
                     if i in kept:
-                        kept[i] = chains[i].accept(frame, prediction, embedding)
+                        kept[i] = ways[i].accept(frame, prediction, embedding)
                         continue
-                    kept[i] = prediction
-                    chains[i] = BoxChain(i, frame, prediction, embedding)
+                    kept[i], ways[i] = prediction, self._way(prompt, step, prediction, embedding)
+                    keep_start(encoder, prompt, prediction)
                     if frame in later:
                         starts[i, frame] = (prediction, embedding)
             if kept:
                 yield Carried(frame, kept, frame in later)
+
+    def _way(
+        self, prompt: FramePrompt, step: int, start: Prediction, embedding: Embedding | None = None
+    ) -> Way:
+        patience = self.request.patience or 1
+        return Way(self.request.encoder, prompt, step, start, embedding, patience)

@@ -12,7 +12,7 @@ from napari_medsam2.labels import MaskUpdate, bounding_box
 from .confidence import confidence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,10 +50,13 @@ class Contest:
     Parameters
     ----------
     shape : (height, width)
+    order : sequence of int
+        Objects that win over all that come after them and over those that are not listed.
     """
 
-    def __init__(self, shape: tuple[int, int]) -> None:
+    def __init__(self, shape: tuple[int, int], order: Sequence[int] = ()) -> None:
         self.shape = shape
+        self._before = {object_id: len(order) - place for place, object_id in enumerate(order)}
         self._held: dict[int, dict[int, _Claim]] = {}
 
     def settle(
@@ -79,11 +82,15 @@ class Contest:
         """Return each object's mask inside its box.
 
         A pixel goes to the higher logit, ties to the lower id; but an object that lies mostly
-        inside a larger one (a lesion in its organ) keeps its pixels, whatever the larger one says.
+        inside a larger one (a lesion in its organ) keeps its pixels, whatever the larger one says;
+        and what a person has put in order comes before all that.
         """
         if len(claims) < 2:
             return {i: c.logits > 0 for i, c in claims.items()}
         depth = _nesting(claims)
+        for i, before in self._before.items():
+            if i in depth:
+                depth[i] = len(claims) + before
         best = np.zeros(self.shape, dtype=np.float16)
         rank = np.full(self.shape, -1, dtype=np.int16)
         owner = np.zeros(self.shape, dtype=np.int64)

@@ -127,8 +127,7 @@ class EmbeddingStore:
         facts = (
             _release(),
             model_key,
-            float(window.low).hex(),
-            float(window.high).hex(),
+            *(float(value).hex() for value in window.values),
             frame.dtype.str,
             frame.shape,
         )

@@ -7,7 +7,7 @@ import random
 import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from numbers import Real
 from os import PathLike
@@ -85,9 +85,7 @@ class EmbeddingCache:
     def __init__(
         self, max_mb: float = DEFAULT_CACHE_MB, store: EmbeddingStore | None = None
     ) -> None:
-        if not 0 <= max_mb < math.inf:
-            raise InputError(f"the cache size must be 0 MB or more, got {max_mb!r}")
-        self.max_bytes = int(max_mb * 2**20)
+        self.max_bytes = _in_bytes(max_mb)
         self.nbytes = 0
         self.store = store
         self._entries: OrderedDict[Hashable, Cached] = OrderedDict()
@@ -115,11 +113,20 @@ class EmbeddingCache:
             old = self._entries.pop(key, None)
             self.nbytes += entry.nbytes - (old.nbytes if old else 0)
             self._entries[key] = entry
-            while self.nbytes > self.max_bytes and self._entries:
-                # The oldest one, if there are no others than recent ones.
-                index = self._choice.randrange(max(1, len(self._entries) - _RECENT))
-                dropped = next(islice(self._entries, index, None))
-                self.nbytes -= self._entries.pop(dropped).nbytes
+            self._drop_beyond_cap()
+
+    def resize(self, max_mb: float) -> None:
+        """Change the cap, dropping what is beyond it.
+
+        Raises
+        ------
+        InputError
+            For a cap that is negative or not finite.
+        """
+        max_bytes = _in_bytes(max_mb)
+        with self._lock:
+            self.max_bytes = max_bytes
+            self._drop_beyond_cap()
 
     def get_or_make(self, key: Hashable, make: Callable[[], _Entry]) -> _Entry:
         """Return an entry, making it if it is not held.
@@ -162,6 +169,13 @@ class EmbeddingCache:
             self._entries.clear()
             self.nbytes = 0
 
+    def _drop_beyond_cap(self) -> None:
+        while self.nbytes > self.max_bytes and self._entries:
+            # The oldest one, if there are no others than recent ones.
+            index = self._choice.randrange(max(1, len(self._entries) - _RECENT))
+            dropped = next(islice(self._entries, index, None))
+            self.nbytes -= self._entries.pop(dropped).nbytes
+
     def _get(self, key: Hashable) -> Cached | None:
         entry = self._entries.get(key)
         if entry is not None:
@@ -190,6 +204,12 @@ def open_cache(choice: float | str | Path | None = None) -> EmbeddingCache:
     if isinstance(choice, Real) and not isinstance(choice, bool):
         return EmbeddingCache(float(choice))
     raise InputError(f"cache: give megabytes, a folder or None, not {choice!r}")
+
+
+def _in_bytes(max_mb: float) -> int:
+    if not 0 <= max_mb < math.inf:
+        raise InputError(f"the cache size must be 0 MB or more, got {max_mb!r}")
+    return int(max_mb * 2**20)
 
 
 class FrameEncoder:
@@ -228,10 +248,17 @@ class FrameEncoder:
     def key(self, frame: int) -> Hashable:
         """Return what the embedding of a frame depends on, within one volume."""
         stack = self.stack
-        return (self.model.key, self.window, stack.axis, stack.at, stack.channel, frame)
+        view = (stack.axis, stack.at, stack.channel, stack.level)
+        return (self.model.key, self.window, *view, frame)
 
     def _read_or_encode(self, frame: int) -> Embedding:
-        image = self.stack.frame(frame)
+        embedding = self._embedding(frame)
+        # What comes from a coarser level answers for the full frame: its prompts, its masks.
+        shape = self.stack.shape
+        return embedding if embedding.shape == shape else replace(embedding, shape=shape)
+
+    def _embedding(self, frame: int) -> Embedding:
+        image = self.stack.seen(frame)
         store = self.cache.store
         if store is None:
             return self.model.embed(self.window.apply(image))

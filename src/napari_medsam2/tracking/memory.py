@@ -37,6 +37,9 @@ class MemoryBank(Protocol):
     def recall(self, frame: int) -> Recalled:
         """Return what the model sees of the past on a frame."""
 
+    def looked_at(self, frame: int) -> set[int]:
+        """Return the conditioning frames that `recall` may look at on a frame."""
+
 
 class Sam2Bank:
     """The memory of SAM 2's video predictor, holding only what can still be read.
@@ -132,6 +135,14 @@ class Sam2Bank:
             if pointer is not None:
                 pointers.append((distance, pointer))
         return Recalled(tuple(memories), tuple(pointers), max(1, self._reach - 1))
+
+    def looked_at(self, frame: int) -> set[int]:
+        """Return the conditioning frames that `recall` may look at on a frame."""
+        chosen, others = closest_conditioning(
+            frame, self._conditioning, self.rules.max_conditioning
+        )
+        # Those that lie behind take the place of tracked frames.
+        return {*chosen, *(f for f in others if self._age(f, frame) > 0)}
 
     @property
     def _reach(self) -> int:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_medsam2.windows import Window
+from napari_medsam2.state import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from napari_medsam2.history import ModelChoice, RunRecord
-    from napari_medsam2.labels import Edit, LabelStore, MaskUpdate
+    from napari_medsam2.history import RunRecord
+    from napari_medsam2.labels import Edit, MaskUpdate
+    from napari_medsam2.stores import LabelStores
+    from napari_medsam2.volume import View
 
     from .embeddings import FrameEncoder
     from .tracker import Propagation
@@ -35,8 +37,8 @@ class Run:
         Returns the mask updates; called on the first step of `updates`.
     count : callable
         Returns how many updates there will be.
-    store : LabelStore
-        Where updates are written.
+    apply : callable
+        Writes an update; returns the edit, None if nothing changed.
     on_close : callable
         Takes the edits and the number of updates applied.
     """
@@ -45,16 +47,21 @@ class Run:
         self,
         compute: Callable[[], Iterator[MaskUpdate]],
         count: Callable[[], int],
-        store: LabelStore,
+        apply: Callable[[MaskUpdate], Edit | None],
         on_close: Callable[[tuple[Edit, ...], int], None],
     ) -> None:
         self._compute = compute
         self._count = count
-        self._store = store
+        self._apply = apply
         self._on_close = on_close
         self._edits: list[Edit] = []
-        self._applied = 0
+        self.applied = 0
         self.is_closed = False
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """What was changed until now."""
+        return tuple(self._edits)
 
     def total(self) -> int:
         """Count the updates to come; loads the model, so call it where `updates` runs."""
@@ -68,8 +75,8 @@ class Run:
         """Write an update into the labels; ignored once the run is closed."""
         if self.is_closed:
             return
-        edit = self._store.apply(update)
-        self._applied += 1
+        edit = self._apply(update)
+        self.applied += 1
         if edit is not None:
             self._edits.append(edit)
 
@@ -77,7 +84,7 @@ class Run:
         """End the run and enter what was applied into the history; harmless if repeated."""
         if not self.is_closed:
             self.is_closed = True
-            self._on_close(tuple(self._edits), self._applied)
+            self._on_close(self.edits, self.applied)
 
     def complete(self) -> Iterator[MaskUpdate]:
         """Compute, write and yield every update; closes when done, left early, or failing."""
@@ -96,8 +103,9 @@ def compute(encoder: FrameEncoder, record: RunRecord, memory: str = "sam2") -> I
     if record.kind == "segment":
         assert record.frame is not None
         asked = [o.id for o in record.prompts.objects if o.on(record.frame)]
+        prompts = record.prompts.only(asked)
         yield from segment_frame(
-            encoder, record.prompts.only(asked), record.frame, record.corrections, memory
+            encoder, prompts, record.frame, record.corrections, memory, record.kept.order
         )
     else:
         for updates in _propagation(encoder, record, memory):
@@ -113,8 +121,9 @@ def count(encoder: FrameEncoder, record: RunRecord, memory: str = "sam2") -> int
 
 
 def replay(
-    encoder_of: Callable[[ModelChoice | None], FrameEncoder],
-    store: LabelStore,
+    encoder_of: Callable[[RunRecord], FrameEncoder],
+    stores: LabelStores,
+    view: View,
     records: Iterable[RunRecord],
 ) -> None:
     """Do again what is recorded, as far as it went, on labels that are still empty.
@@ -122,22 +131,27 @@ def replay(
     Parameters
     ----------
     encoder_of : callable
-        Takes what a record says of its model, returns an encoder with that model.
-    store : LabelStore
+        Takes a record, returns an encoder of its frames with its model and its window.
+    stores : LabelStores
+    view : View
+        Where records belong that do not say so.
     records : iterable of RunRecord
     """
     for record in records:
+        at = record.view or view
         if record.kind == "remove":
-            for object_id in record.prompts.ids:
-                store.erase(object_id)
-            continue
-        encoder = encoder_of(record.model)
-        memory = record.model.memory if record.model else "sam2"
-        shown = encoder if record.window is None else encoder.with_window(Window(*record.window))
-        for number, update in enumerate(compute(shown, record, memory)):
-            if number == record.updates:
-                break
-            store.apply(update)
+            for other in stores.parallel(at):
+                for object_id in record.prompts.ids:
+                    stores.of(other).erase(object_id)
+        elif record.kind == "write":
+            for write in record.writes:
+                stores.apply(write.update(), at, Kept())
+        else:
+            memory = record.model.memory if record.model else "sam2"
+            for number, update in enumerate(compute(encoder_of(record), record, memory)):
+                if number == record.updates:
+                    break
+                stores.apply(update, at, record.kept)
 
 
 def _propagation(encoder: FrameEncoder, record: RunRecord, memory: str) -> Propagation:
@@ -151,4 +165,6 @@ def _propagation(encoder: FrameEncoder, record: RunRecord, memory: str) -> Propa
         record.stop,
         record.corrections,
         memory,
+        record.patience,
+        record.kept.order,
     )

@@ -108,6 +108,11 @@ class SelfSortingBank:
         memories += [(0, e.trace.memory) for e in similar[: self.rules.memories - 1]]
         return Recalled(tuple(memories), ())
 
+    def looked_at(self, frame: int) -> set[int]:
+        """Return the conditioning frames that `recall` may look at on a frame: all."""
+        del frame
+        return set(self._conditioning)
+
     def _redundant(self, new: _Entry) -> _Entry | None:
         """Return the entry that makes room for a new one, None if none should."""
         to_new = [float(entry.memory @ new.memory) for entry in self._entries]

@@ -14,16 +14,16 @@ the way to a frame that is corrected.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_medsam2.models.base import Trace, given, has_memory
 
 from .embeddings import EarlyEncoder
 from .memory import make_bank
-from .sweeps import Carried
+from .pasts import Past, Way
+from .sweeps import Carried, digest
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -34,51 +34,9 @@ if TYPE_CHECKING:
     from napari_medsam2.prompts import ObjectPrompts
 
     from .embeddings import FrameEncoder
-    from .memory import MemoryBank
     from .sweeps import Request
 
 __all__ = ["StreamedSweeps"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Past:
-    """An object's conditioning frames, in the order they were told.
-
-    `prompts` are what was said on them; `key` is all that the tracks depend on, besides image and
-    model.
-    """
-
-    conditions: Mapping[int, Trace] = field(default_factory=dict)
-    prompts: Mapping[int, FramePrompt] = field(default_factory=dict)
-    key: tuple[Hashable, ...] = ()
-
-    def told(self, prompt: FramePrompt, trace: Trace) -> _Past:
-        """Return a past with one more conditioning frame."""
-        return _Past(
-            {**self.conditions, prompt.frame: trace},
-            {**self.prompts, prompt.frame: prompt},
-            (*self.key, _digest(prompt)),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """What the objects of a sweep are on each frame, as far as the cache can tell them apart."""
-
-    encoder: FrameEncoder
-    pasts: Mapping[int, _Past]
-    origins: Mapping[int, int]
-    step: int
-    memory: str
-
-    def keys(self, frame: int) -> dict[int, Hashable]:
-        """Return a key for each object that is under way on a frame."""
-        image, model = self.encoder.key(frame), self.encoder.model.answers_key
-        return {
-            i: (image, model, past.key, self.origins[i], self.step, self.memory)
-            for i, past in self.pasts.items()
-            if (frame - self.origins[i]) * self.step >= 0
-        }
 
 
 class StreamedSweeps:
@@ -118,7 +76,8 @@ class StreamedSweeps:
         for number, step in enumerate(steps):
             reached = {i: self._span(origin, step) for i, origin in origins.items()}
             last = self.request.wanted[-1] if step > 0 else self.request.wanted[0]
-            for frame, traces in self._sweep(pasts, origins, step, last):
+            ways = {i: self._way(past, origins[i], step) for i, past in pasts.items()}
+            for frame, traces in self._sweep(ways, origins, step, last):
                 # The second sweep starts on frames that the first one has stated.
                 stated = {
                     i: self._prediction(trace, pasts[i].prompts.get(frame))
@@ -157,7 +116,7 @@ class StreamedSweeps:
             return None
         return self.model.predict(trace, self.encoder.stack.shape)
 
-    def _begin(self, objects: Sequence[ObjectPrompts]) -> dict[int, _Past]:
+    def _begin(self, objects: Sequence[ObjectPrompts]) -> dict[int, Past]:
         """Segment what every object was first told, all objects of a frame together."""
         told: dict[int, dict[int, FramePrompt]] = {}
         for entry in objects:
@@ -167,8 +126,7 @@ class StreamedSweeps:
                 )
         begun: dict[tuple[int, int], Trace] = {}
         for frame, prompts in told.items():
-            image = (self.encoder.key(frame), self.model.answers_key)
-            keys = {i: (image, _digest(p)) for i, p in prompts.items()}
+            keys = {i: self._begin_key(p) for i, p in prompts.items()}
             known = {i: self._cached(key) for i, key in keys.items()}
             missing = [i for i, trace in known.items() if trace is None]
             if missing:
@@ -178,43 +136,44 @@ class StreamedSweeps:
             begun.update({(i, frame): trace for i, trace in known.items() if trace is not None})
         pasts = {}
         for entry in objects:
-            past = _Past()
+            past = Past()
             for frame in _first_told(entry, self.request):
-                past = past.told(told[frame][entry.id], begun[entry.id, frame])
+                prompt = told[frame][entry.id]
+                past = past.told(prompt, begun[entry.id, frame], self._begin_key(prompt))
             pasts[entry.id] = past
         return pasts
 
-    def _corrected(self, entry: ObjectPrompts, past: _Past) -> Iterator[_Past]:
+    def _corrected(self, entry: ObjectPrompts, past: Past) -> Iterator[Past]:
         """Correct frame after frame in the order they were told, yielding the past after each."""
         first = set(past.conditions)
         for frame in _in_order(entry):
             if frame in first:
                 continue
             prompt = self.request.told(entry, frame)
-            model = self.model.answers_key
             key = (
                 self.encoder.key(frame),
-                model,
-                past.key,
+                self.model.answers_key,
+                tuple(past.names.values()),
                 self.request.direction,
-                _digest(prompt),
+                self.request.memory,
+                self.request.patience,
+                digest(prompt),
             )
             trace = self._cached(key)
             if trace is None:
                 trace = self._kept(key, self._correct(entry.id, prompt, past))
-            past = past.told(prompt, trace)
+            past = past.told(prompt, trace, key)
             yield past
 
-    def _correct(self, object_id: int, prompt: FramePrompt, past: _Past) -> Trace:
+    def _correct(self, object_id: int, prompt: FramePrompt, past: Past) -> Trace:
         """Track an object to a frame by what was told so far, and refine what is found there."""
         origin = _origin(tuple(past.conditions), self.request)
         step = 1 if prompt.frame > origin else -1
-        banks: dict[int, MemoryBank] = {}
-        sweep = self._sweep({object_id: past}, {object_id: origin}, step, prompt.frame, banks)
+        way = self._way(past, origin, step)
         recalled, tracked = None, None
-        for frame, traces in sweep:
+        for frame, traces in self._sweep({object_id: way}, {object_id: origin}, step, prompt.frame):
             if frame + step == prompt.frame:
-                recalled = banks[object_id].recall(prompt.frame)
+                recalled = way.bank.recall(prompt.frame)
             tracked = traces[object_id]
         assert recalled is not None
         embedding = self.encoder(prompt.frame)
@@ -223,13 +182,22 @@ class StreamedSweeps:
             tracked = self.model.track(embedding, [recalled])[0]
         return self.model.correct(embedding, prompt, recalled, tracked)
 
+    def _way(self, past: Past, origin: int, step: int) -> Way:
+        request, n_frames = self.request, len(self.encoder.stack)
+        bank = make_bank(request.memory, self.model.rules, n_frames, step, self._see)
+        return Way(
+            self.encoder,
+            past,
+            bank,
+            origin,
+            step,
+            request.memory,
+            self._patience,
+            counts_empty=request.patience is not None,
+        )
+
     def _sweep(
-        self,
-        pasts: Mapping[int, _Past],
-        origins: Mapping[int, int],
-        step: int,
-        last: int,
-        banks: dict[int, MemoryBank] | None = None,
+        self, ways: Mapping[int, Way], origins: Mapping[int, int], step: int, last: int
     ) -> Iterator[tuple[int, dict[int, Trace | None]]]:
         """Go from the first origin to the last frame, tracking every object from its own on.
 
@@ -237,67 +205,59 @@ class StreamedSweeps:
         ------
         frame : int
         traces : dict of int to Trace or None
-            Of the objects that are under way; None for one that has ended, whose frames are not
-            looked at. By then, `banks` holds the frame.
+            Of the objects that are under way; None for one that is given up, whose frames are not
+            looked at. By then, the ways hold the frame.
         """
-        banks = {} if banks is None else banks
         starts = [origin * step for origin in origins.values() if origin * step <= last * step]
         if not starts:
             return
-        rules, n_frames = self.model.rules, len(self.encoder.stack)
-        for i, past in pasts.items():
-            banks[i] = make_bank(self.request.memory, rules, n_frames, step, self._see)
-            for frame, trace in past.conditions.items():
-                banks[i].condition(frame, trace)
-        asked = _Asked(self.encoder, pasts, origins, step, self.request.memory)
-        over: set[int] = set()
-        gone = dict.fromkeys(pasts, 0)
         with EarlyEncoder(self.encoder) as early:
             for frame in range(min(starts) * step, last + step, step):
+                going = {i: way for i, way in ways.items() if way.is_under_way(frame)}
                 traces: dict[int, Trace | None] = {}
-                keys = asked.keys(frame)
-                for i, key in keys.items():
-                    known = pasts[i].conditions.get(frame)
-                    if known is not None:
-                        # Whoever prompts an object beyond its end says that it is there again.
-                        over.discard(i)
-                        gone[i] = 0
-                    if known is None and i in over:
-                        traces[i] = None
+                told = {i: trace for i, way in going.items() if (trace := way.told(frame))}
+                missing: dict[int, Hashable] = {}
+                for i, way in going.items():
+                    if i in told or way.is_over:
+                        traces[i] = told.get(i)
                         continue
-                    known = known or self._cached(key)
-                    if known is not None:
-                        traces[i] = known
-                missing = [i for i in keys if i not in traces]
+                    key = way.key(frame)
+                    traces[i] = self._cached(key)
+                    if traces[i] is None:
+                        missing[i] = key
                 if missing:
                     embedding = self.encoder(frame)
-                    if frame != last and self._needs_encoding(asked, frame + step, over):
+                    if frame != last and self._needs_encoding(going, frame + step):
                         early.begin(frame + step)
-                    recalled = [banks[i].recall(frame) for i in missing]
+                    recalled = [ways[i].bank.recall(frame) for i in missing]
                     found = self.model.track(embedding, recalled)
-                    for i, trace in zip(missing, found, strict=True):
-                        traces[i] = self._kept(keys[i], trace)
+                    for (i, key), trace in zip(missing.items(), found, strict=True):
+                        traces[i] = self._kept(key, trace)
                 for i, reached in traces.items():
-                    if reached is not None and frame not in pasts[i].conditions:
-                        banks[i].add(frame, reached)
-                        gone[i] = 0 if reached.is_present else gone[i] + 1
-                        if gone[i] >= self._patience:
-                            over.add(i)
+                    if reached is not None and i not in told:
+                        ways[i].add(frame, reached)
                 yield frame, traces
 
     @property
     def _patience(self) -> float:
         """How many frames in a row without an object are its end."""
+        if self.request.patience is not None:
+            return self.request.patience
         ends_after, stack = self.model.rules.ends_after, self.encoder.stack
         if ends_after is None:
             return math.inf
         through_time = stack.axis is not None and stack.volume.label_axes[stack.axis] == "t"
         return ends_after[through_time]
 
-    def _needs_encoding(self, asked: _Asked, frame: int, over: set[int]) -> bool:
+    def _begin_key(self, prompt: FramePrompt) -> Hashable:
+        return (self.encoder.key(prompt.frame), self.model.answers_key, digest(prompt))
+
+    def _needs_encoding(self, going: Mapping[int, Way], frame: int) -> bool:
         return any(
-            i not in over and frame not in asked.pasts[i].conditions and self._cached(key) is None
-            for i, key in asked.keys(frame).items()
+            not way.is_over
+            and frame not in way.past.conditions
+            and self._cached(way.key(frame)) is None
+            for way in going.values()
         )
 
     def _see(self, frame: int) -> torch.Tensor:
@@ -328,11 +288,3 @@ def _first_told(entry: ObjectPrompts, request: Request) -> tuple[int, ...]:
 def _origin(frames: Sequence[int], request: Request) -> int:
     """Return where the sweeps of an object start."""
     return max(frames) if request.direction == "backward" else min(frames)
-
-
-def _digest(prompt: FramePrompt) -> Hashable:
-    """Return what a prompt says, whichever object it is about."""
-    mask = None
-    if prompt.mask is not None:
-        mask = (prompt.mask.shape, hashlib.sha256(prompt.mask.tobytes()).digest())
-    return (prompt.frame, prompt.boxes, prompt.points, prompt.labels, mask, prompt.refines)

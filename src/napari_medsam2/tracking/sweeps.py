@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from napari_medsam2.models.prompting import frame_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping
 
     from napari_medsam2.history import Corrections
     from napari_medsam2.models.base import FramePrompt, Prediction
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from .embeddings import FrameEncoder
 
-__all__ = ["DIRECTIONS", "Carried", "Direction", "Request", "Sweeps"]
+__all__ = ["DIRECTIONS", "Carried", "Direction", "Request", "Sweeps", "digest"]
 
 Direction = Literal["both", "forward", "backward"]
 DIRECTIONS: tuple[Direction, ...] = ("both", "forward", "backward")
@@ -24,7 +25,14 @@ DIRECTIONS: tuple[Direction, ...] = ("both", "forward", "backward")
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be carried where; see `Propagation`."""
+    """What is to be carried where; see `Propagation`.
+
+    Attributes
+    ----------
+    patience : int or None
+        On how many frames in a row an object must not be found to count as gone; None leaves it to
+        the model.
+    """
 
     encoder: FrameEncoder
     prompts: PromptSet
@@ -32,6 +40,7 @@ class Request:
     wanted: range
     corrections: Corrections = field(default_factory=dict)
     memory: str = "sam2"
+    patience: int | None = None
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -72,3 +81,11 @@ class Sweeps(Protocol):
 
     def __iter__(self) -> Iterator[Carried]:
         """Go from frame to frame."""
+
+
+def digest(prompt: FramePrompt) -> Hashable:
+    """Return what a prompt says, whichever object it is about."""
+    mask = None
+    if prompt.mask is not None:
+        mask = (prompt.mask.shape, hashlib.sha256(prompt.mask.tobytes()).hexdigest())
+    return (prompt.frame, prompt.boxes, prompt.points, prompt.labels, mask, prompt.refines)

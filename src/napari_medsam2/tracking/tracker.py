@@ -38,6 +38,7 @@ def segment_frame(
     frame: int,
     corrections: Corrections | None = None,
     memory: str = "sam2",
+    order: Sequence[int] = (),
 ) -> list[MaskUpdate]:
     """Segment every object that has prompts on one frame.
 
@@ -52,6 +53,8 @@ def segment_frame(
         memory take them like any other.
     memory : str
         The memory bank, see `tracking.memory`.
+    order : sequence of int
+        Who wins where objects overlap, see `Contest`.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def segment_frame(
     else:
         found = encoder.model.decode(encoder(frame), told)
         predictions = {p.object_id: q for p, q in zip(told, found, strict=True)}
-    return Contest(encoder.stack.shape).settle(frame, predictions, keep=False)
+    return Contest(encoder.stack.shape, order).settle(frame, predictions, keep=False)
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,17 @@ class Propagation:
         For each object the frames whose points correct what was tracked there.
     memory : str
         The memory bank of models that have one, see `tracking.memory`.
+    patience : int, optional
+        Stop an object that is not found on so many frames in a row; None leaves it to the model.
+    order : sequence of int
+        Who wins where objects overlap, see `Contest`.
 
     Raises
     ------
     PromptError
         For no objects, an object without prompts, or a prompt that the model cannot honour.
     InputError
-        For an unknown direction or an empty range.
+        For an unknown direction, an empty range, or no patience at all.
     """
 
     encoder: FrameEncoder
@@ -114,6 +121,8 @@ class Propagation:
     stop: int | None = None
     corrections: Corrections = field(default_factory=dict)
     memory: str = "sam2"
+    patience: int | None = None
+    order: Sequence[int] = ()
     _request: Request = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -125,6 +134,8 @@ class Propagation:
         stop = n if self.stop is None else self.stop
         if not 0 <= start < stop <= n:
             raise InputError(f"range {start}:{stop} is no part of the frames 0:{n}")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"patience {self.patience}: wait for 1 frame or more, or give None")
         request = Request(
             self.encoder,
             self.prompts,
@@ -132,6 +143,7 @@ class Propagation:
             range(start, stop),
             self.corrections,
             self.memory,
+            self.patience,
         )
         object.__setattr__(self, "_request", request)
         if not self.prompts.objects:
@@ -155,7 +167,7 @@ class Propagation:
 
         An object that is not on a frame is stated as absent (empty mask, score nan).
         """
-        contest = Contest(self.encoder.stack.shape)
+        contest = Contest(self.encoder.stack.shape, self.order)
         several = len(self.prompts.objects) > 1
         for carried in self._sweeps():
             if carried.frame in self._request.wanted:

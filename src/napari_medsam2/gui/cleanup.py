@@ -1,0 +1,346 @@
+"""Cleaning up the result: what an operation would change is shown first, then written. No Qt here.
+
+The thread copies the labels before it works on them, so that the window waits for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from psygnal import Signal
+
+from napari_medsam2.errors import InputError
+from napari_medsam2.measure_objects import in_one_unit
+from napari_medsam2.postprocess import (
+    DropSmall,
+    FillHoles,
+    KeepLargest,
+    Restrict,
+    Smooth,
+    cleaned,
+)
+
+from .layers import add_behind_selection, placement, preview_name
+from .worker import Ended, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_medsam2.labels import MaskUpdate
+    from napari_medsam2.postprocess import Operation
+    from napari_medsam2.session import Run, Session
+    from napari_medsam2.volume import FrameStack, Volume
+
+    from .bench import Bench
+    from .worker import Job
+
+__all__ = ["Cleaner", "Kind", "Order", "Preview"]
+
+Kind = Literal["holes", "largest", "small", "smooth", "restrict"]
+
+GONE, COME = 1, 2
+_COLOURS = {None: "transparent", 0: "transparent", GONE: "#ff2d55", COME: "#22e06b"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done.
+
+    Attributes
+    ----------
+    kind : {"holes", "largest", "small", "smooth", "restrict"}
+    object_ids : tuple of int
+    solid : bool
+        In 3D, not slice by slice; needs frames that are slices of a body.
+    amount : float
+        Of "small" the least size of a part, of "smooth" the sigma, in the unit of the image.
+    layer : Labels or None
+        Of "restrict".
+    """
+
+    kind: Kind
+    object_ids: tuple[int, ...]
+    solid: bool = False
+    amount: float = 1.0
+    layer: Labels | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an order would change.
+
+    Attributes
+    ----------
+    order : Order
+    updates : tuple of MaskUpdate
+    removed, added : int
+        Pixels.
+    frames : tuple of int
+        Where, ascending.
+    """
+
+    order: Order
+    updates: tuple[MaskUpdate, ...]
+    removed: int
+    added: int
+    frames: tuple[int, ...]
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        if not self.updates:
+            return "Nothing to change"
+        n = len(self.frames)
+        where = f"slice {self.frames[0]}" if n == 1 else f"{n} slices"
+        return f"{self.removed:,} px removed, {self.added:,} px added on {where}"
+
+
+class Cleaner:
+    """Previews and makes changes to the result of the image in use.
+
+    Parameters
+    ----------
+    bench : Bench
+
+    Attributes
+    ----------
+    preview : Preview or None
+        What is shown in the preview layer now.
+    """
+
+    # Something to show has changed.
+    changed = Signal()
+    # A preview has ended, with an error or None.
+    ended = Signal(object)
+
+    def __init__(self, bench: Bench) -> None:
+        self.preview: Preview | None = None
+        self._bench = bench
+        self._worker = Worker()
+        self._job: Job | None = None
+        self._layer: Labels | None = None
+        bench.leaving.connect(self.cancel)
+        bench.viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a preview is being computed."""
+        return self._job is not None
+
+    @property
+    def can_be_solid(self) -> bool:
+        """Whether the frames of the image in use are slices of a body."""
+        desk = self._bench.desk
+        return desk is not None and desk.session is not None and _is_solid(desk.session.stack)
+
+    def unit(self, *, solid: bool) -> str:
+        """Return the unit of lengths, "px" if the image has none or is not there."""
+        desk = self._bench.desk
+        if desk is None or desk.session is None:
+            return "px"
+        return _scale(desk.session.stack, solid=solid)[1]
+
+    def start(self, session: Session, order: Order) -> None:
+        """Begin to compute a preview; an older one is dropped.
+
+        Raises
+        ------
+        InputError
+            For an order that makes no sense.
+        """
+        self.cancel()
+        work = _work(session, order)
+        volume, stack = session.volume, session.stack
+
+        def run(job: Job) -> tuple[Preview, NDArray[np.uint8]] | None:
+            updates: list[MaskUpdate] = []
+            changes = np.zeros(volume.label_shape, np.uint8)
+            before, after = stack.of_labels(session.labels), stack.of_labels(changes)
+            counts = np.zeros(2, np.int64)
+            for update in work():
+                if job.is_cancelled:
+                    return None
+                was = before[update.frame] == update.object_id
+                counts += _mark(after[update.frame], was, update)
+                updates.append(update)
+            frames = tuple(sorted({u.frame for u in updates}))
+            removed, added = counts.tolist()
+            return Preview(order, tuple(updates), removed, added, frames), changes
+
+        self._job = self._worker.submit(run)
+        self.changed.emit()
+
+    def begin(self, session: Session, order: Order) -> Run:
+        """Return a run that makes the changes, as one step of the history.
+
+        What the preview of the same order has found is not computed again.
+
+        Raises
+        ------
+        InputError
+            For an order that makes no sense, or while another run is under way.
+        """
+        known = self.preview if self.preview is not None and self.preview.order == order else None
+        # Its mask may have been painted on since.
+        if known is None or order.kind == "restrict":
+            work, total = _work(session, order), len(order.object_ids) * len(session.stack)
+        else:
+            found = known.updates
+            work, total = (lambda: iter(found)), len(found)
+        return session.start_writing(work, total, _text(order))
+
+    def poll(self) -> None:
+        """Take in what the thread has done."""
+        job = self._job
+        message = job.receive() if job is not None else None
+        if message is None:
+            return
+        assert isinstance(message, Ended)
+        self._job = None
+        if message.value is not None:
+            self.preview, changes = message.value
+            self._show(changes)
+        self.ended.emit(message.error)
+        self.changed.emit()
+
+    def show_next(self) -> int | None:
+        """Return the changed frame after the one on show, around the end; None if there is none."""
+        desk = self._bench.desk
+        if desk is None or self.preview is None or not self.preview.frames:
+            return None
+        here = desk.shown_frame()
+        frames = self.preview.frames
+        return next((f for f in frames if here is not None and f > here), frames[0])
+
+    def cancel(self, *_: Any) -> None:
+        """Drop the preview, also one that is under way, and take its layer away."""
+        if self._job is not None:
+            self._job.cancel()
+        was_there = self._job is not None or self.preview is not None
+        self._job, self.preview = None, None
+        layer, self._layer = self._layer, None
+        if layer is not None and layer in self._bench.viewer.layers:
+            self._bench.viewer.layers.remove(layer)
+        if was_there:
+            self.changed.emit()
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.cancel()
+        self._bench.viewer.layers.events.removed.disconnect(self._on_removed)
+        self._worker.close()
+
+    def _show(self, changes: NDArray[np.uint8]) -> None:
+        desk = self._bench.desk
+        if desk is None or self.preview is None or not self.preview.updates:
+            return
+        self._layer = Labels(
+            changes,
+            name=preview_name(desk.image),
+            colormap=DirectLabelColormap(color_dict=_COLOURS),
+            opacity=0.9,
+            **placement(desk.image),
+        )
+        self._layer.editable = False
+        add_behind_selection(self._bench.viewer, self._layer)
+
+    def _on_removed(self, event: Any) -> None:
+        if self._layer is not None and event.value is self._layer:
+            self._layer = None
+            self.cancel()
+
+
+def _mark(
+    changes: NDArray[np.uint8], before: NDArray[np.bool_], update: MaskUpdate
+) -> tuple[int, int]:
+    """Mark what an update changes on a frame; return how many pixels go and come."""
+    height, width = before.shape
+    mask = update.full_mask((height, width))
+    gone, come = before & ~mask, mask & ~before
+    changes[gone], changes[come] = GONE, COME
+    return int(np.count_nonzero(gone)), int(np.count_nonzero(come))
+
+
+def _work(session: Session, order: Order) -> Callable[[], Iterator[MaskUpdate]]:
+    """Return what computes the masks, in the thread; what is wrong is told at once."""
+    stack = session.stack
+    if order.solid and not _is_solid(stack):
+        raise InputError("the frames of this image are no slices of a body: work slice by slice")
+    _check(order, stack.volume)
+    frames = stack.of_labels(session.labels)
+    spacing, _ = _scale(stack, solid=order.solid)
+    ids, locked, accepted = order.object_ids, session.locked, session.accepted
+    scores = session.scores
+    if not set(ids) - locked:
+        # Says what is wrong with them.
+        cleaned(frames, spacing, FillHoles(), ids, locked=locked)
+
+    def work() -> Iterator[MaskUpdate]:
+        operation = _operation(order, stack)
+        return cleaned(
+            frames, spacing, operation, ids, locked=locked, accepted=accepted, scores=scores
+        )
+
+    return work
+
+
+def _check(order: Order, volume: Volume) -> None:
+    if order.kind != "restrict":
+        _simple(order)
+        return
+    if order.layer is None:
+        raise InputError("choose the labels layer to keep the objects inside of")
+    shape = tuple(int(n) for n in _data(order.layer).shape)
+    if shape != volume.label_shape:
+        raise InputError(
+            f"{order.layer.name} has the shape {shape}, the image {volume.label_shape}: choose a "
+            "layer of the same shape"
+        )
+
+
+def _operation(order: Order, stack: FrameStack) -> Operation:
+    """Return what is to be done; reads the layer to restrict to, so it is for the thread."""
+    if order.layer is None or order.kind != "restrict":
+        return _simple(order)
+    inside = stack.of_labels(np.asarray(_data(order.layer)))
+    return Restrict(inside, order.layer.name)
+
+
+def _simple(order: Order) -> Operation:
+    if order.kind == "holes":
+        return FillHoles(solid=order.solid)
+    if order.kind == "largest":
+        return KeepLargest(solid=order.solid)
+    if order.kind == "small":
+        return DropSmall(order.amount, solid=order.solid)
+    return Smooth(order.amount, solid=order.solid)
+
+
+def _text(order: Order) -> str:
+    what = f"keep inside {order.layer.name}" if order.layer is not None else _simple(order).text
+    ids = ", ".join(map(str, order.object_ids))
+    return f"{what}, object {ids}"
+
+
+def _data(layer: Labels) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _is_solid(stack: FrameStack) -> bool:
+    return stack.axis is not None and stack.volume.label_axes[stack.axis] != "t"
+
+
+def _scale(stack: FrameStack, *, solid: bool) -> tuple[tuple[float, float, float], str]:
+    """Return the spacing along (frame, y, x), and its unit; that of the frames only if solid."""
+    rest = [i for i in range(len(stack.volume.label_axes)) if i != stack.axis]
+    y, x = rest[-2:]
+    if solid and stack.axis is not None:
+        (f, dy, dx), unit = in_one_unit(stack.volume, (stack.axis, y, x))
+        return (f, dy, dx), unit
+    (dy, dx), unit = in_one_unit(stack.volume, (y, x))
+    return (1.0, dy, dx), unit
