@@ -542,13 +542,19 @@ class Session(ObjectEditor):
         """What led to the present labels, in order."""
         return self._history.runs
 
-    def replay(self, runs: Sequence[RunRecord] | None = None) -> NDArray[Any]:
+    def replay(
+        self,
+        runs: Sequence[RunRecord] | None = None,
+        told: Callable[[int], Any] | None = None,
+    ) -> NDArray[Any]:
         """Make the labels anew, by asking again all that was asked.
 
         Parameters
         ----------
         runs : sequence of RunRecord, optional
             This session's own by default.
+        told : callable, optional
+            Called with the number of runs that are done.
 
         Returns
         -------
@@ -562,13 +568,17 @@ class Session(ObjectEditor):
             if record.model not in models:
                 models[record.model] = self._slot.like(record.model)
             view = record.view or self._first_view
-            channel = self.stack.channel if record.channel is None else record.channel or None
+            channel = _recorded_channel(record, self.stack)
             stack = self.volume.stack(view.axis or 0, view.at, channel, record.level)
             window = self.window if record.window is None else window_of(record.window)
             return FrameEncoder(stack, window, models[record.model], self.cache)
 
         stores = LabelStores(self.volume, fresh)
-        replay(encoder_of, stores, self._first_view, self.runs if runs is None else runs)
+        records = self.runs if runs is None else runs
+        for number, record in enumerate(records, start=1):
+            replay(encoder_of, stores, record.view or self._first_view, record)
+            if told is not None:
+                told(number)
         return fresh
 
     # Inside
@@ -638,6 +648,14 @@ def _channels(stack: FrameStack) -> tuple[int, ...]:
     if channel is None:
         return ()
     return (channel,) if isinstance(channel, int) else tuple(channel)
+
+
+def _recorded_channel(record: RunRecord, stack: FrameStack) -> Channels:
+    if record.channel is None:
+        return stack.channel
+    # An image that was alone then may be the first of several channels now.
+    alone = 0 if stack.volume.n_channels > 1 and not stack.volume.has_colour else None
+    return record.channel or alone
 
 
 def _as_json(channel: Channels) -> int | list[int] | None:

@@ -22,7 +22,18 @@ from tests.cli.common import (
 
 import napari_medsam2 as nm
 from napari_medsam2.io import PromptDocument, read_labels, write_prompts
+from napari_medsam2.labels import MaskUpdate
 from napari_medsam2.prompts import BoxPrompt, PromptSet
+
+
+def replay(image, path):
+    output = image.with_name("labels.npy")
+    return call("segment", image, "--output", output, "--prompts", path)
+
+
+def painted(frame, object_id, box):
+    y0, x0, y1, x1 = box
+    return MaskUpdate(frame, object_id, box, np.ones((y1 - y0, x1 - x0), bool), 1.0)
 
 
 class TestSegment:
@@ -84,6 +95,34 @@ class TestSegment:
         labels = read_labels(image.with_name("labels.npy"))
         assert np.argwhere(labels == 4).min(axis=0).tolist() == [0, 10, 8]
         assert np.argwhere(labels == 4).max(axis=0).tolist() == [4, 19, 17]
+
+    def test_a_saved_session_is_replayed_to_identical_labels(self, image, bright, tmp_path):
+        session = nm.Session(nm.read(image))
+        session.use_model(bright)
+        session.add_box(2, (8, 6, 22, 20), object_id=1)
+        list(session.propagate("forward"))
+        session.write_masks([painted(0, 1, (0, 0, 3, 4))], "paint")
+        session.turn("y")
+        session.add_box(15, (0, 26, 5, 46), object_id=2)
+        session.segment(15)
+        session.save(tmp_path / "x.medsam2.json")
+        result = replay(image, tmp_path / "x.medsam2.json")
+        assert result.exit_code == 0, result.output
+        assert "replaying" in result.output
+        np.testing.assert_array_equal(
+            read_labels(image.with_name("labels.npy")).reshape(session.labels.shape),
+            session.labels,
+        )
+
+    def test_options_ask_a_saved_session_anew(self, image, bright, tmp_path):
+        session = nm.Session(nm.read(image))
+        session.use_model(bright)
+        session.add_box(2, (8, 6, 22, 20), object_id=1)
+        session.segment(2)
+        session.save(tmp_path / "x.medsam2.json")
+        segment(image, "--prompts", tmp_path / "x.medsam2.json", "--direction", "forward")
+        labels = read_labels(image.with_name("labels.npy"))
+        assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [2, 3, 4]
 
     def test_axis(self, image, bright):
         assert segment(image, "--box", "15,0,6,5,20", "--axis", "y").exit_code == 0

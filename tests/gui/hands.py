@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.viewer import Viewer
 
 
@@ -47,11 +50,67 @@ def drag(viewer: Viewer, qtbot: Any, start: tuple[float, float], end: tuple[floa
     send(viewer, QEvent.Type.MouseButtonRelease, last, left, none)
 
 
-def send(viewer: Viewer, kind: Any, where: QPoint, button: Any, buttons: Any) -> None:
+def spot(viewer: Viewer, layer: Any, place: Any) -> tuple[float, float]:
+    """Where a place of a layer, in its pixels, is in the displayed plane of the world."""
+    world = layer.data_to_world(place)
+    y, x = (float(world[axis]) for axis in viewer.dims.displayed[-2:])
+    return y, x
+
+
+def spot_of(viewer: Viewer, layer: Any, place: Any) -> tuple[float, float]:
+    """As `spot`, also for a layer that has fewer axes than the viewer: its last ones are aligned."""
+    world = layer.data_to_world(place)
+    offset = viewer.dims.ndim - layer.ndim
+    y, x = (float(world[axis - offset]) for axis in viewer.dims.displayed[-2:])
+    return y, x
+
+
+def go_to(viewer: Viewer, layer: Any, place: Any) -> None:
+    """Move the sliders so that a place of a layer, in its pixels, is on show."""
+    world = layer.data_to_world(place)
+    offset = viewer.dims.ndim - layer.ndim
+    for axis in viewer.dims.not_displayed:
+        if axis >= offset:
+            viewer.dims.set_point(axis, world[axis - offset])
+
+
+def stroke(
+    viewer: Viewer,
+    qtbot: Any,
+    path: Sequence[tuple[float, float]],
+    modifier: Any = Qt.KeyboardModifier.NoModifier,
+) -> None:
+    """Press, move along a path of the displayed plane (in world units) and release."""
+    QApplication.processEvents()
+    none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
+    first, *rest = (pixel(viewer, *place) for place in path)
+    send(viewer, QEvent.Type.MouseMove, first, none, none, modifier)
+    send(viewer, QEvent.Type.MouseButtonPress, first, left, left, modifier)
+    for (y, x), where in zip(path[1:], rest, strict=True):
+
+        def has_followed(y: float = y, x: float = x, where: QPoint = where) -> bool:
+            # Moves in quick succession are dropped on the way, so they are sent until one arrives.
+            send(viewer, QEvent.Type.MouseMove, where, none, left, modifier)
+            at = [viewer.cursor.position[axis] for axis in viewer.dims.displayed[-2:]]
+            return bool(np.allclose(at, (y, x), atol=1.5 / viewer.scene.camera.zoom))
+
+        qtbot.waitUntil(has_followed)
+    last = rest[-1] if rest else first
+    send(viewer, QEvent.Type.MouseButtonRelease, last, left, none, modifier)
+
+
+def send(
+    viewer: Viewer,
+    kind: Any,
+    where: QPoint,
+    button: Any,
+    buttons: Any,
+    modifier: Any = Qt.KeyboardModifier.NoModifier,
+) -> None:
     native = canvas(viewer)
     place = QPointF(where)
     everywhere = QPointF(native.mapToGlobal(where))
-    event = QMouseEvent(kind, place, everywhere, button, buttons, Qt.KeyboardModifier.NoModifier)
+    event = QMouseEvent(kind, place, everywhere, button, buttons, modifier)
     QApplication.sendEvent(native, event)
 
 

@@ -90,11 +90,19 @@ def test_prompts_and_history_outlive_another_choice_of_channels(two, open_contro
     controller.blend_channels([two.layers["walls"]])
     session = controller.session
     assert session.prompts.ids == (1,)
-    assert session.undo_text == "segment object 1"
     np.testing.assert_array_equal(session.labels[2] == 1, left)
-    controller.blend_channels([])
-    assert controller.session.stack.channel is None
+    segmented(controller)
+    np.testing.assert_array_equal(controller.session.replay(), session.labels)
+    controller.undo()
+    controller.undo()
+    assert controller.session.stack.channel == 0
     assert controller.session.undo_text == "segment object 1"
+    np.testing.assert_array_equal(controller.session.labels[2] == 1, left)
+    controller.redo()
+    assert controller.session.stack.channel == (0, 1)
+    controller.blend_channels([])
+    assert controller.session.stack.channel == 0
+    assert controller.session.prompts.ids == (1,)
 
 
 def test_a_channel_that_is_deleted_is_no_longer_blended(two, open_controller):
@@ -103,7 +111,7 @@ def test_a_channel_that_is_deleted_is_no_longer_blended(two, open_controller):
     controller.blend_channels([two.layers["walls"]])
     assert controller.session.stack.channel == (0, 1)
     two.layers.remove("walls")
-    assert controller.session.stack.channel is None
+    assert controller.session.stack.channel == 0
 
 
 def test_contrast_limits_of_each_layer_are_its_window(two, open_controller):
@@ -349,6 +357,11 @@ def test_another_level_keeps_prompts_and_history(slide, open_controller):
     controller = open_controller(viewer)
     draw(controller, frame=1, box=tuple(2 * v for v in BOX))
     segmented(controller, 1)
+    found = segmented(controller, 1)
     controller.bench.configure(level=1)
-    assert controller.session.undo_text == "segment object 1"
     assert controller.session.prompts.ids == (1,)
+    assert controller.session.stack.level == 1
+    controller.undo()
+    assert controller.session.stack.level == 0
+    assert controller.session.undo_text == "segment object 1"
+    np.testing.assert_array_equal(controller.session.labels[1] == 1, found)

@@ -115,7 +115,7 @@ def test_clicks_are_positive_and_with_shift_or_t_negative(viewer, widget, qtbot)
     click(canvas(viewer), left, pos=pixel(viewer, 40, 50))
     assert list(points.features["polarity"]) == ["positive", "negative", "negative"]
     assert [s.value for s in points.symbol] == ["disc", "x", "x"]
-    qtbot.waitUntil(lambda: widget.objects.polarity.text() == "Beside it")
+    qtbot.waitUntil(lambda: widget.tools.polarity.text() == "Beside it")
 
 
 def test_points_alone_bring_a_notification_with_the_reason(viewer, qtbot, notes, cold):
@@ -140,7 +140,7 @@ def test_undo_and_redo_keys(viewer, widget, qtbot):
     assert not labels.data.any()
     press(viewer, Qt.Key.Key_Z, control | shift)
     np.testing.assert_array_equal(labels.data[2] == 1, disc())
-    # On the result layer too; with the brush in hand the key belongs to the brush.
+    # On the result layer too, where what was painted is a step of its own.
     viewer.layers.selection.active = labels
     press(viewer, Qt.Key.Key_Z, control)
     assert not labels.data.any()
@@ -148,7 +148,7 @@ def test_undo_and_redo_keys(viewer, widget, qtbot):
     labels.data_setitem((np.array([2]), np.array([5]), np.array([5])), 9)
     press(viewer, Qt.Key.Key_Z, control)
     assert not labels.data.any()
-    assert widget.controller.session.redo_text == "segment object 1"
+    assert widget.controller.session.redo_text == "paint object 9"
 
 
 def test_new_object_key_and_table(viewer, widget, qtbot):
@@ -203,7 +203,7 @@ def test_choices_follow_layers_view_and_settings(viewer, widget, qtbot, stack):
     assert widget.controller.bench.image is viewer.layers["flat"]
     viewer.layers.clear()
     qtbot.waitUntil(lambda: texts(panel.image) == ["open an image first"])
-    qtbot.waitUntil(lambda: not widget.objects.box.isEnabled())
+    qtbot.waitUntil(lambda: not widget.tools.buttons["box"].isEnabled())
 
 
 def test_save_dialogs(viewer, widget, qtbot, tmp_path, monkeypatch):

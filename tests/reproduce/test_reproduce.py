@@ -95,7 +95,7 @@ def propagate(session: nm.Session, **span) -> None:
 
 
 def box_then_everything(session: nm.Session) -> None:
-    session.add_box(2, LEFT, 1, name="it's \"left\"")
+    session.add_box(2, LEFT, 1, name='it\'s "left"')
     session.segment(2)
     session.add_box(2, RIGHT, 3)
     session.segment(2)
@@ -331,7 +331,9 @@ class TestText:
     def test_every_option_exists(self):
         (segment,) = (c for c in app.registered_commands if c.name == "segment")
         names = set(inspect.signature(segment.callback).parameters)
-        assert {option.removeprefix("--").replace("-", "_") for option in _OPTIONS.values()} <= names
+        assert {
+            option.removeprefix("--").replace("-", "_") for option in _OPTIONS.values()
+        } <= names
 
 
 @pytest.mark.slow

@@ -33,13 +33,18 @@ __all__ = ["segment"]
 
 
 def segment(
+    ctx: typer.Context,
     image: Annotated[Path, typer.Argument(help="An image file, or the folder of a DICOM series.")],
     output: Annotated[
         Path,
         typer.Option(help="Where the labels go; the suffix chooses the format (.nii.gz, .tif...)."),
     ],
     prompts: Annotated[
-        Path | None, typer.Option(help="A prompts JSON file, or a saved session.")
+        Path | None,
+        typer.Option(
+            help="A prompts JSON file, or a saved session: that is replayed to identical labels, "
+            "unless options say how to segment anew."
+        ),
     ] = None,
     box: Annotated[
         list[str] | None,
@@ -138,6 +143,7 @@ def segment(
     Everything is checked before the first frame is computed.
     """
     from . import results
+    from .replaying import is_replay, replayed
     from .runs import Plan, load_model, run
 
     plan = Plan.of(direction, parse_range(frames), parse_objects(objects), slice_only)
@@ -157,6 +163,11 @@ def segment(
     from napari_medsam2.session import Session
 
     volume = read(image)
+    if prompts is not None and document is not None and is_replay(ctx, document):
+        session = replayed(prompts, volume, device, cache)
+        results.write(session, output, scores, measurements, overwrite)
+        _report(session, output, scores, measurements)
+        return
     session = Session(
         volume,
         model=model,

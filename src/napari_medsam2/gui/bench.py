@@ -112,9 +112,12 @@ class Bench:
             self.configured.emit(before, settings)
             self.changed.emit()
 
-    def restore(self, settings: Settings) -> None:
-        """Go back to earlier settings, as undo does."""
-        self.settings = settings
+    def restore(self, kept: Settings | tuple[Image, ...]) -> None:
+        """Go back to earlier settings, or to the layers that were blended, as undo does."""
+        if isinstance(kept, tuple):
+            self.require_desk().source.blend(kept)
+        else:
+            self.settings = kept
         self.changed.emit()
 
     def require_desk(self) -> Desk:
@@ -157,17 +160,24 @@ class Bench:
         self.require_desk().adopt(session, self.settings)
         self.changed.emit()
 
-    def blend(self, layers: Iterable[Image]) -> None:
+    def blend(self, layers: Iterable[Image]) -> bool:
         """Let the model see layers as channels of the image in use, which is always one of them.
+
+        Returns
+        -------
+        bool
+            False if it does so already.
 
         Raises
         ------
         InputError
             If there is no image.
         """
-        if self.require_desk().source.blend(layers):
+        changed = self.require_desk().source.blend(layers)
+        if changed:
             self._reset_window()
             self.changed.emit()
+        return changed
 
     def split(self, axis: int) -> None:
         """Put a layer for each entry of an axis of channels in the place of the image in use.

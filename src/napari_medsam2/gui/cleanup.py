@@ -25,6 +25,7 @@ from napari_medsam2.postprocess import (
 )
 
 from .layers import add_behind_selection, placement, preview_name
+from .views import position, show_frame
 from .worker import Ended, Worker
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from napari_medsam2.labels import MaskUpdate
     from napari_medsam2.postprocess import Operation
     from napari_medsam2.session import Run, Session
-    from napari_medsam2.volume import FrameStack, Volume
+    from napari_medsam2.volume import FrameStack, View, Volume
 
     from .bench import Bench
     from .worker import Job
@@ -78,6 +79,8 @@ class Preview:
     Attributes
     ----------
     order : Order
+    view : View
+        Whose frames they are.
     updates : tuple of MaskUpdate
     removed, added : int
         Pixels.
@@ -86,6 +89,7 @@ class Preview:
     """
 
     order: Order
+    view: View
     updates: tuple[MaskUpdate, ...]
     removed: int
     added: int
@@ -145,6 +149,15 @@ class Cleaner:
             return "px"
         return _scale(desk.session.stack, solid=solid)[1]
 
+    def suggested_amount(self, kind: Kind, *, solid: bool) -> float:
+        """Return an amount to begin with: two pixels to smooth, fifty to drop, in round numbers."""
+        desk = self._bench.desk
+        if desk is None or desk.session is None:
+            return 1.0
+        (f, y, x), _ = _scale(desk.session.stack, solid=solid)
+        amount = 50 * f * y * x if kind == "small" else 2 * min(y, x)
+        return float(f"{amount:.1g}")
+
     def start(self, session: Session, order: Order) -> None:
         """Begin to compute a preview; an older one is dropped.
 
@@ -170,7 +183,7 @@ class Cleaner:
                 updates.append(update)
             frames = tuple(sorted({u.frame for u in updates}))
             removed, added = counts.tolist()
-            return Preview(order, tuple(updates), removed, added, frames), changes
+            return Preview(order, stack.view, tuple(updates), removed, added, frames), changes
 
         self._job = self._worker.submit(run)
         self.changed.emit()
@@ -185,9 +198,10 @@ class Cleaner:
         InputError
             For an order that makes no sense, or while another run is under way.
         """
-        known = self.preview if self.preview is not None and self.preview.order == order else None
-        # Its mask may have been painted on since.
-        if known is None or order.kind == "restrict":
+        known = self.preview
+        is_good = known is not None and (known.order, known.view) == (order, session.stack.view)
+        # The layer to restrict to may have been painted on since.
+        if known is None or not is_good or order.kind == "restrict":
             work, total = _work(session, order), len(order.object_ids) * len(session.stack)
         else:
             found = known.updates
@@ -208,14 +222,17 @@ class Cleaner:
         self.ended.emit(message.error)
         self.changed.emit()
 
-    def show_next(self) -> int | None:
-        """Return the changed frame after the one on show, around the end; None if there is none."""
-        desk = self._bench.desk
-        if desk is None or self.preview is None or not self.preview.frames:
-            return None
-        here = desk.shown_frame()
-        frames = self.preview.frames
-        return next((f for f in frames if here is not None and f > here), frames[0])
+    def show_next(self) -> None:
+        """Go to the next slice that would change, after the last one to the first."""
+        desk, preview = self._bench.desk, self.preview
+        if desk is None or preview is None or not preview.frames or preview.view.axis is None:
+            return
+        axis, dims = preview.view.axis, self._bench.viewer.dims
+        here = position(dims, desk.image, axis)
+        following = next((f for f in preview.frames if f > here), preview.frames[0])
+        rest = [i for i in range(desk.image.ndim) if i != axis][:-2]
+        at = dict(zip(rest, preview.view.at, strict=True))
+        show_frame(dims, desk.image, {**at, axis: following})
 
     def cancel(self, *_: Any) -> None:
         """Drop the preview, also one that is under way, and take its layer away."""

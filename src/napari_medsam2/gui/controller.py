@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_medsam2.errors import InputError, MedSAM2Error
+from napari_medsam2.errors import MedSAM2Error
 from napari_medsam2.session import Session
 
 from . import files
 from .comparison import Comparer
 from .copying import Copier
+from .finishing import Finishing
 from .learning import Learner
 from .lookahead import Lookahead
-from .model_files import ModelFiles
 from .news import News
-from .prompting import Prompting
 from .relay import relay
 from .review import Review
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from napari.components import ViewerModel
@@ -30,11 +29,9 @@ if TYPE_CHECKING:
     from napari_medsam2.evaluation.datasets_session import TrueFrames
     from napari_medsam2.history import RunRecord
     from napari_medsam2.reproduce import Copied
-    from napari_medsam2.session import Run
-    from napari_medsam2.tracking.tracker import Direction
 
     from .copying import Form
-    from .runner import Kind, Outcome
+    from .runner import Outcome
     from .scoring import Comparison
     from .worker import Job
 
@@ -43,7 +40,7 @@ __all__ = ["Controller"]
 _DEBOUNCE = 0.15  # seconds that what is moved must rest before it is read
 
 
-class Controller(Prompting):
+class Controller(Finishing):
     """Segment the images of a viewer.
 
     Requests return at once; the work happens in a thread. Whoever shows the controller calls `poll`
@@ -70,6 +67,10 @@ class Controller(Prompting):
         Compares the result with a true segmentation.
     learner : Learner
         Fine-tunes the model on corrections.
+    cleaner : Cleaner
+        Previews what cleaning up would change.
+    measurer : Measurer
+        Measures the objects.
     copier : Copier
         Writes the session as a script or a command.
     review : Review
@@ -85,7 +86,6 @@ class Controller(Prompting):
         # Called by `wait` between polls, to keep a window alive.
         self.pump: Callable[[], None] | None = None
         self.copier = Copier()
-        self.model_files = ModelFiles()
         self.lookahead = Lookahead()
         self.comparer = Comparer(self.bench)
         self.learner = Learner(self.bench, self.model_files)
@@ -131,52 +131,6 @@ class Controller(Prompting):
             self.lookahead.forget()
         else:
             self.lookahead.look(*found)
-
-    # Work
-
-    def segment_slice(
-        self, frame: int | None = None, object_ids: Iterable[int] | None = None
-    ) -> bool:
-        """Segment the objects that have prompts on a frame, the one on show by default.
-
-        An older request of this kind is dropped.
-
-        Returns
-        -------
-        bool
-            False if it could not begin; `last_error` and a notification say why.
-        """
-
-        def begin() -> None:
-            session = self._session_to_run()
-            at = self.bench.require_desk().current_frame() if frame is None else frame
-            self._start("segment", session, session.start_segment(at, object_ids), 1)
-
-        return self._unless_propagating(begin)
-
-    def propagate(
-        self,
-        direction: Direction = "both",
-        start: int | None = None,
-        stop: int | None = None,
-        object_ids: Iterable[int] | None = None,
-    ) -> bool:
-        """Carry objects along the axis, as `Session.propagate` does.
-
-        Returns
-        -------
-        bool
-            False if it could not begin; `last_error` and a notification say why.
-        """
-        wanted = None if object_ids is None else tuple(object_ids)
-
-        def begin() -> None:
-            session = self._session_to_run()
-            ids = session.prompts.prompted_ids if wanted is None else wanted
-            run = session.start_propagation(direction, start, stop, wanted)
-            self._start("propagate", session, run, len(set(ids)))
-
-        return self._unless_propagating(begin)
 
     # The truth
 
@@ -271,7 +225,8 @@ class Controller(Prompting):
         """Whether `poll` has anything to do, now or soon."""
         desk = self.bench.desk
         others = (self._runner, self.model_files, self.comparer, self.learner)
-        if any(other.is_busy for other in others) or self._warming is not None:
+        is_busy = any(other.is_busy for other in others) or self._is_finishing
+        if is_busy or self._warming is not None:
             return True
         return desk is not None and (
             (desk.is_edited and not desk.prompts.is_drawing)
@@ -296,6 +251,7 @@ class Controller(Prompting):
         self.model_files.poll()
         self.comparer.poll()
         self.learner.poll()
+        self._poll_finishing()
         if self._warming is not None and self._warming.receive() is not None:
             self._warming = None
             self.warmed_up.emit()
@@ -320,11 +276,11 @@ class Controller(Prompting):
         Returns
         -------
         bool
-            False if time ran out.
+            False if time ran out, or if a run is paused and so waits for somebody.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.poll(wait=0.02):
-            if deadline is not None and time.monotonic() > deadline:
+            if self.is_paused or (deadline is not None and time.monotonic() > deadline):
                 return False
             if self.pump is not None:
                 self.pump()
@@ -343,26 +299,10 @@ class Controller(Prompting):
             self.lookahead.close()
             self.comparer.close()
             self.learner.close()
+            self._close_finishing()
             self._let_go()
 
     # Inside
-
-    def _unless_propagating(self, action: Callable[[], Any]) -> bool:
-        if self.is_propagating:
-
-            def refuse() -> None:
-                raise InputError("a propagation is running: let it finish or stop it first (Esc)")
-
-            return self._guarded(refuse)
-        return self._when_idle(action, stop=True)
-
-    def _session_to_run(self) -> Session:
-        """Return the session in line, if there is a model for it (`InputError` if not)."""
-        session = self._session_in_line()
-        settings = self.bench.settings
-        if not self.bench.require_desk().keeper.has_model(settings.network):
-            self.model_files.require(settings)
-        return session
 
     def _preview(self) -> None:
         frames, bare = self._read_prompts(), self._take_bare()
@@ -385,15 +325,6 @@ class Controller(Prompting):
 
         self._when_idle(follow, stop=not self.is_propagating)
 
-    def _start(self, kind: Kind, session: Session, run: Run, n_objects: int) -> None:
-        desk = self.bench.require_desk()
-        desk.show_results()
-        self.tools.apply()
-        self.message.emit("Working…" if session.has_model else f"Loading {session.model_name}…")
-        lend = desk.keeper.lender()
-        self._runner.start_run(kind, session, run, n_objects, lend, self._on_ended)
-        self.woken.emit()
-
     def _save(self, path: str | Path, save: Callable[[Session, str | Path], Path]) -> None:
         session = self._session_in_line()
         self._begin_task(lambda: save(session, path), partial(self._on_saved, session.runs))
@@ -405,13 +336,6 @@ class Controller(Prompting):
             self.lookahead.resume()
         else:
             self.lookahead.pause()
-
-    def _on_ended(self, outcome: Outcome) -> None:
-        desk = self.bench.desk
-        if desk is not None:
-            desk.keeper.shelve()
-            desk.results.refresh(now=True)
-        self._conclude(outcome, str(outcome))
 
     def _on_saved(self, runs: tuple[RunRecord, ...], outcome: Outcome) -> None:
         self.copier.note_saved(outcome.value, runs)

@@ -108,7 +108,14 @@ class Editing(Requests):
 
     def blend_channels(self, layers: Iterable[Image]) -> bool:
         """Let the model see other image layers as channels of the image in use."""
-        return self._guarded(lambda: self.bench.blend(layers))
+
+        def blend() -> None:
+            desk = self.bench.require_desk()
+            before = desk.source.layers
+            if self.bench.blend(layers) and desk.session is not None:
+                desk.session.note("choose channels", before, desk.source.layers)
+
+        return self._guarded(blend)
 
     def split_channels(self, axis: int) -> bool:
         """Put a layer for each channel in the place of the image in use, by its axis of them."""

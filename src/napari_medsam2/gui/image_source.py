@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
-from napari_medsam2.channels import join_channels
+from napari_medsam2.channels import join_channels, one_channel
 from napari_medsam2.levels import auto_level
 from napari_medsam2.volume import Volume
 
@@ -38,6 +38,9 @@ class ImageSource:
         self.image = image
         # The image among them, in the order of the channels.
         self.layers: tuple[Image, ...] = (image,)
+        # Layers that are no channels of the image's own file. None is ever taken away: channels
+        # keep their numbers, by which the history knows them.
+        self._others: tuple[Image, ...] = ()
         self._volume: Volume | None = None
         self._arrays: tuple[Any, ...] = ()
         self._base: Volume | None = None
@@ -52,7 +55,7 @@ class ImageSource:
 
     def volume(self) -> Volume:
         """Return the volume whose channels the layers are; the image alone if it is no channel."""
-        arrays = tuple(full_resolution(layer) for layer in self.layers)
+        arrays = self._present_arrays()
         known = len(arrays) == len(self._arrays) and all(
             a is b for a, b in zip(arrays, self._arrays, strict=True)
         )
@@ -66,7 +69,7 @@ class ImageSource:
             return settings.channel
         if "c" not in self.volume().axes:
             return None
-        numbers = self._numbers() or tuple(range(len(self.layers)))
+        numbers = tuple(self._number(layer) for layer in self.layers)
         return numbers[0] if len(numbers) == 1 else numbers
 
     def window(self, settings: Settings) -> str | tuple[float, ...]:
@@ -107,14 +110,12 @@ class ImageSource:
 
     def blend(self, layers: Iterable[Image]) -> bool:
         """Let the model see these layers as channels of the image; False if it does already."""
-        wanted = set(layers)
-        chosen = tuple(
-            layer for layer in self.candidates() if layer in wanted or layer is self.image
-        )
-        changed = set(chosen) != set(self.layers)
-        if changed:
-            self.layers = chosen
-        return changed
+        wanted = {self.image, *layers}
+        chosen = [layer for layer in self.candidates() if layer in wanted]
+        known = (*self._others, *self._own_layers())
+        self._others += tuple(layer for layer in chosen if layer not in known)
+        before, self.layers = self.layers, tuple(sorted(chosen, key=self._number))
+        return before != self.layers
 
     def forget(self, layer: Any) -> bool:
         """Do without a layer that was deleted; False if it was no channel."""
@@ -125,31 +126,40 @@ class ImageSource:
 
     def adopt(self, volume: Volume, channel: Channels) -> None:
         """Take the volume of a session that was opened in place of one's own, which is its like."""
-        whole = whole_of(self.image)
-        if whole is not None and volume.shape == whole[0].shape and channel is not None:
+        if channel is not None and not self.image.rgb:
             numbers = (channel,) if isinstance(channel, int) else channel
-            self.blend(layer for layer in self.candidates() if _number(layer, whole[0]) in numbers)
-        self._volume = volume
-        self._arrays = tuple(full_resolution(layer) for layer in self.layers)
+            known = (*self._own_layers(), *self._others)
+            self.blend(layer for layer in known if self._number(layer) in numbers)
+        self._volume, self._arrays = volume, self._present_arrays()
 
     def _build(self) -> Volume:
         found = whole_of(self.image)
-        if found is not None and self._numbers():
-            return found[0]
-        if len(self.layers) == 1:
-            return self.base()
-        return join_channels([volume_of(layer) for layer in self.layers])
+        if not self._others:
+            return self.base() if found is None else found[0]
+        own = [self.base()]
+        if found is not None:
+            own = [one_channel(found[0], i) for i in range(found[0].n_channels)]
+        return join_channels([*own, *(volume_of(layer) for layer in self._others)])
 
-    def _numbers(self) -> tuple[int, ...]:
-        """Return the layers' channels of the volume that all were read from, () if they were not.
+    def _present_arrays(self) -> tuple[Any, ...]:
+        return tuple(full_resolution(layer) for layer in (self.image, *self._others))
 
-        Such a volume, unlike one that is put together here, knows its file.
-        """
+    def _own_layers(self) -> list[Image]:
+        """Return the image and the other channels of its file."""
         found = whole_of(self.image)
         if found is None:
-            return ()
-        numbers = [_number(layer, found[0]) for layer in self.layers]
-        return () if None in numbers else tuple(n for n in numbers if n is not None)
+            return [self.image]
+        others = ((layer, whole_of(layer)) for layer in self.candidates())
+        return [layer for layer, own in others if own is not None and own[0] is found[0]]
+
+    def _number(self, layer: Image) -> int:
+        """Return which channel of the volume a layer is."""
+        found = whole_of(self.image)
+        if layer in self._others:
+            n_own = 1 if found is None else found[0].n_channels
+            return n_own + self._others.index(layer)
+        own = whole_of(layer)
+        return 0 if found is None or own is None else own[1]
 
 
 def whole_of(image: Image) -> tuple[Volume, int] | None:
@@ -159,11 +169,6 @@ def whole_of(image: Image) -> tuple[Volume, int] | None:
     if not (isinstance(own, Volume) and isinstance(whole, Volume) and isinstance(channel, int)):
         return None
     return (whole, channel) if _shape(image) == own.shape == whole.label_shape else None
-
-
-def _number(layer: Image, whole: Volume) -> int | None:
-    found = whole_of(layer)
-    return found[1] if found is not None and found[0] is whole else None
 
 
 def _shape(image: Image) -> tuple[int, ...]:

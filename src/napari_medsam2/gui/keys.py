@@ -9,9 +9,8 @@ from napari.layers import Labels
 from napari.utils.key_bindings import coerce_keybinding
 
 from .adapters import NEGATIVE, POSITIVE
-from .tools import PAINTING
-
 from .review import REVIEW_KEYS, review_actions
+from .tools import PAINTING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +38,11 @@ KEYS: dict[str, str] = {
     **REVIEW_KEYS,
     "Control-Z": "Undo, prompts and masks alike",
     "Control-Shift-Z": "Redo",
+    "Shift-Right": "Carry the masks to the next slice",
+    "Shift-Left": "Carry the masks to the slice before",
+    "Control-Shift-Right": "Propagate from here to the next prompt",
+    "Control-Shift-Left": "Propagate from here back to the prompt before",
+    "H": "Hold a propagation, or go on with it",
     "Escape": "Stop, keeping what is done",
 }
 
@@ -98,6 +102,11 @@ class Keys:
             **review_actions(controller),
             "Control-Z": controller.undo,
             "Control-Shift-Z": controller.redo,
+            "Shift-Right": partial(controller.carry, "forward"),
+            "Shift-Left": partial(controller.carry, "backward"),
+            "Control-Shift-Right": partial(controller.propagate_to_next_prompt, "forward"),
+            "Control-Shift-Left": partial(controller.propagate_to_next_prompt, "backward"),
+            "H": controller.toggle_pause,
             "Escape": controller.cancel,
         }
         return {

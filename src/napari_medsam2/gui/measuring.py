@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,12 +10,18 @@ from napari.layers import Labels, Shapes
 from psygnal import Signal
 
 from napari_medsam2.errors import InputError
+from napari_medsam2.io.atomic import atomic_path
+from napari_medsam2.io.tables import write_measurements
 from napari_medsam2.measure_objects import measure_objects
 
+from .adapters import nearest
 from .layers import add_behind_selection, full_resolution, placement
+from .views import show_frame, slider_axes
 from .worker import Ended, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari.layers import Image
     from numpy.typing import NDArray
 
@@ -25,7 +32,9 @@ if TYPE_CHECKING:
     from .bench import Bench
     from .worker import Job
 
-__all__ = ["Measurer", "diameters_name"]
+__all__ = ["TABLE_FILTER", "Measurer", "diameters_name", "save_table", "suggestion"]
+
+TABLE_FILTER = "Table (*.csv)"
 
 _LINE = 1.5  # width in screen pixels, roughly: napari scales it with the voxel
 
@@ -33,6 +42,22 @@ _LINE = 1.5  # width in screen pixels, roughly: napari scales it with the voxel
 def diameters_name(image: Image) -> str:
     """Return the name of an image's layer of measured diameters."""
     return f"{image.name} diameters"
+
+
+def save_table(measures: Iterable[ObjectMeasures], path: str | Path) -> Path:
+    """Write what was measured as CSV; an older file is replaced."""
+    with atomic_path(Path(path), overwrite=True) as temporary:
+        write_measurements(temporary, measures)
+    return Path(path)
+
+
+def suggestion(bench: Bench) -> str:
+    """Return a file name for the table, beside the image if that came from a file."""
+    name = "image" if bench.image is None else bench.image.name.replace("/", "_")
+    source = Path(bench.desk.volume().source) if bench.desk is not None else Path()
+    folder = source if source.is_dir() else source.parent
+    is_known = bool(source.name) and folder.is_dir()
+    return str((folder if is_known else Path.cwd()) / f"{name}_measurements.csv")
 
 
 class Measurer:
@@ -143,15 +168,11 @@ class Measurer:
         """Move the sliders to where an object's diameter is, or to its centre."""
         if self._image is None or not measures.bbox:
             return
-        place = [float(round(c)) for c in measures.centre]
+        place = [nearest(c) for c in measures.centre]
         if measures.diameters is not None and measures.axis:
             place[self._axes.index(measures.axis)] = measures.diameters.frame
-        viewer = self._bench.viewer
-        offset = viewer.dims.ndim - self._image.ndim
-        world = self._image.data_to_world(place)
-        for axis in viewer.dims.not_displayed:
-            if axis >= offset:
-                viewer.dims.set_point(axis, world[axis - offset])
+        dims = self._bench.viewer.dims
+        show_frame(dims, self._image, {i: place[i] for i in slider_axes(dims, self._image)})
 
     def show_lines(self, shown: bool) -> None:
         """Draw long and short axis of every object on the image, or take them away."""

@@ -65,7 +65,7 @@ class Requests:
     @property
     def can_stop(self) -> bool:
         """Whether what is under way can be stopped in between."""
-        return self._runner.kind in ("segment", "propagate")
+        return self._runner.kind in ("segment", "propagate", "write")
 
     @property
     def can_pause(self) -> bool:

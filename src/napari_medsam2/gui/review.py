@@ -120,6 +120,23 @@ class Review:
         """The object in use."""
         return self._tools.object_id
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the sliders stand at another time, or the like, than the frames that are shown."""
+        desk = self._bench.desk
+        if desk is None or desk.session is None:
+            return False
+        dims = self._bench.viewer.dims
+        return any(position(dims, desk.image, axis) != at for axis, at in desk.view.fixed)
+
+    def keep_up(self) -> None:
+        """Turn to the frames where the sliders stand."""
+        desk = self._bench.desk
+        if self.is_elsewhere and desk is not None and not desk.prompts.is_drawing:
+            self._guarded(self._in_line)
+            if not self.is_elsewhere:
+                self.changed.emit()
+
     def frame_on_show(self) -> int | None:
         """Return the frame on show, None if the view cuts across frames or is elsewhere."""
         desk = self._bench.desk
@@ -129,9 +146,7 @@ class Review:
         if desk.session is None:
             return position(dims, image, desk.axis(self._bench.settings))
         view = desk.view
-        if view.axis is None or not shows_frames(dims, image, view):
-            return None
-        if any(position(dims, image, axis) != at for axis, at in view.fixed):
+        if view.axis is None or self.is_elsewhere or not shows_frames(dims, image, view):
             return None
         return position(dims, image, view.axis)
 

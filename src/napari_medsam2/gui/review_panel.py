@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["ReviewPanel"]
 
 _INTERVAL = 0.1  # seconds between two looks at what a run has done
+# How long the slider of another axis must rest before the strip turns to where it stands.
+_REST_MS = 150
 _TALLEST = 91  # of the strip, before it scrolls
 _SCOPE_WIDTH = 126
 _GAP = 6
@@ -90,6 +92,10 @@ class ReviewPanel(QWidget):
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.refresh)
+        self._turn_later = QTimer(self)
+        self._turn_later.setSingleShot(True)
+        self._turn_later.setInterval(_REST_MS)
+        self._turn_later.timeout.connect(review.keep_up)
         self._dims = controller.viewer.dims.events
         self._dims.current_step.connect(self.follow)
         controller.changed.connect(self._refresh_soon)
@@ -116,6 +122,8 @@ class ReviewPanel(QWidget):
         """Mark the slice on show, and say whether it is accepted."""
         if not self._is_open:
             return
+        if self._review.is_elsewhere and self._controller.state == "idle":
+            self._turn_later.start()
         frame = self._review.frame_on_show()
         self.strip.mark(frame)
         found = [
@@ -131,6 +139,7 @@ class ReviewPanel(QWidget):
         if self._is_open:
             self._is_open = False
             self._later.stop()
+            self._turn_later.stop()
             self._dims.current_step.disconnect(self.follow)
             self._controller.changed.disconnect(self._refresh_soon)
             self._controller.state_changed.disconnect(self._refresh_soon)

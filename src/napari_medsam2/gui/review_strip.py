@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ReviewLegend", "ReviewStrip"]
 
 _SWATCH = 8  # width of the colours of the objects, at the left
-_NAMES = 84
+_NAMES = 100
 _AIR = 3
 _TOP, _BOTTOM = 5, 2  # room for the mark
 _TALL, _LOW, _ROOM = 22, 7, 72

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Progress", "Runner", "State"]
 
 State = Literal["idle", "loading", "running", "paused", "stopping"]
-Kind = Literal["segment", "propagate", "file"]
+Kind = Literal["segment", "propagate", "write", "file"]
 
 _BUDGET = 0.012  # seconds of the GUI thread for one poll
 _PACE = 9  # frames that the time left is estimated from
@@ -63,7 +63,7 @@ class Outcome:
 
     Attributes
     ----------
-    kind : {"segment", "propagate", "file"}
+    kind : {"segment", "propagate", "write", "file"}
     value : object
         What a file task returned.
     error : MedSAM2Error or None
@@ -151,7 +151,8 @@ class Runner:
 
         Parameters
         ----------
-        kind : {"segment", "propagate"}
+        kind : {"segment", "propagate", "write"}
+            A "write" needs no model.
         session : Session
         run : Run
         n_objects : int
@@ -167,7 +168,7 @@ class Runner:
             if job.is_cancelled:
                 return
             total = run.total()
-            job.report(_Ready(total, _summary(session)))
+            job.report(_Ready(total, "" if kind == "write" else _summary(session)))
             frame = None
             for update in run.updates():
                 # Between frames, so that a pause shows none with a part of its objects.
@@ -250,7 +251,8 @@ class Runner:
                 frames.add(message.frame)
             elif isinstance(message, _Ready):
                 activity.total, activity.is_ready = message.total, True
-                self.ready.emit(message.summary)
+                if message.summary:
+                    self.ready.emit(message.summary)
                 if self.state == "loading":
                     self._enter("running")
                 self._pace.append((time.monotonic(), 0))

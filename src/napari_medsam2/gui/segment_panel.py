@@ -1,12 +1,14 @@
-"""Panel: segment a slice, propagate, stop, undo."""
+"""Panel: segment a slice, propagate, pause, stop, undo."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QSpinBox
+from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QPushButton, QSpinBox
 
+from .frame_range import FrameRange
 from .parts import Choice, Section, button, row, show_bar
 
 if TYPE_CHECKING:
@@ -16,6 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["SegmentPanel"]
 
 _DIRECTIONS = {"both": "Both ways", "forward": "Forward", "backward": "Backward"}
+_MOST_PATIENCE = 999
+# Text, direction, whether as far as the next prompt, tip.
+_STEPS = (
+    ("⇤ Prompt", "backward", True, "Propagate back to the slice with the next prompt"),
+    ("← Slice", "backward", False, "Carry the masks to the slice before, and go there"),
+    ("Slice →", "forward", False, "Carry the masks to the next slice, and go there"),
+    ("Prompt ⇥", "forward", True, "Propagate on to the slice with the next prompt"),
+)
 
 
 class SegmentPanel(Section):
@@ -36,61 +46,61 @@ class SegmentPanel(Section):
         self.direction = Choice(
             "From the frames with prompts forward, backward, or both ways", _DIRECTIONS
         )
+        self.direction.on_chosen(partial(setattr, controller.course, "direction"))
         self.propagate = button(
-            "Propagate", "Carry the objects through the other frames", self._on_propagate
+            "Propagate",
+            "Carry the objects through the other frames; accepted slices stay as they are",
+            controller.propagate_as_set,
         )
+        self.range = FrameRange()
+        self.range.chosen.connect(self._on_range)
         self.only_object = QCheckBox("Only the selected object")
         self.only_object.setToolTip(
             "Propagate the object selected above, not all that have prompts"
         )
-        self.only_range = QCheckBox("Only frames")
-        self.only_range.setToolTip("Propagate within these frames, both included")
-        self.first, self.last = QSpinBox(), QSpinBox()
-        self.first.setToolTip("First frame to fill")
-        self.last.setToolTip("Last frame to fill")
-        for spin in (self.first, self.last):
-            spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-            # napari's style makes them so wide that the row would be cut off.
-            spin.setStyleSheet("min-width: 30px; max-width: 30px; padding: 1px 5px")
-        self.only_range.toggled.connect(self._show_range)
+        self.only_object.toggled.connect(partial(setattr, controller.course, "only_selected"))
+        self.patience = _patience_box()
+        self.patience.valueChanged.connect(self._on_patience)
+        self.steps = tuple(self._step_button(*step) for step in _STEPS)
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
+        self.pause = button(
+            "Pause",
+            "Wait before the next frame; look around meanwhile (H)",
+            controller.toggle_pause,
+        )
         self.stop = button(
             "Stop", "Stop after the frame in work; what is done stays (Esc)", controller.cancel
         )
-        self.stop.setFixedWidth(64)
+        for push in (self.pause, self.stop):
+            push.setFixedWidth(64)
         self.undo = button("Undo", "Take back the last step (Ctrl+Z)", controller.undo)
         self.redo = button("Redo", "Bring it back (Ctrl+Shift+Z)", controller.redo)
-        self.body.addWidget(self.while_drawing)
-        self.body.addWidget(self.slice)
-        self.body.addLayout(row(self.direction, self.propagate))
-        self.body.addWidget(self.only_object)
-        to = QLabel("to")
-        within = row(self.only_range, self.first, to, self.last)
-        within.addStretch(1)
-        self.body.addLayout(within)
-        self.body.addLayout(row(self.bar, self.stop))
-        self.body.addLayout(row(self.undo, self.redo))
+        self._lay_out()
         controller.progressed.connect(self._on_progress)
-        self._show_range()
 
     def refresh(self) -> None:
         """Show what can be done now."""
         controller = self._controller
-        desk = controller.bench.desk
-        state = controller.state
-        with QSignalBlocker(self.while_drawing):
-            self.while_drawing.setChecked(controller.segment_while_drawing)
-        is_idle = state == "idle"
-        has_image = desk is not None
-        n = self._n_frames()
-        is_propagating = controller.is_propagating
-        self.slice.setEnabled(has_image and not is_propagating)
-        self.propagate.setEnabled(has_image and is_idle and n > 1)
-        self.direction.setEnabled(has_image and n > 1)
-        self.only_object.setEnabled(has_image and n > 1)
-        self.only_range.setEnabled(has_image and n > 1)
-        self.stop.setEnabled(state in ("loading", "running") and controller.can_stop)
+        desk, state, course = controller.bench.desk, controller.state, controller.course
+        has_image, n = desk is not None, self._n_frames()
+        is_free = has_image and state == "idle" and n > 1
+        self.slice.setEnabled(has_image and not controller.is_propagating)
+        self.propagate.setEnabled(is_free)
+        for push in self.steps:
+            push.setEnabled(is_free)
+        for widget in (self.direction, self.range, self.only_object, self.patience):
+            widget.setEnabled(has_image and n > 1)
+        self.range.show_range(*course.frames(n), n)
+        with QSignalBlocker(self.patience):
+            self.patience.setValue(course.patience or 0)
+        with QSignalBlocker(self.only_object):
+            self.only_object.setChecked(course.only_selected)
+        self.direction.show_value(course.direction, _DIRECTIONS[course.direction])
+        can_stop = state in ("loading", "running", "paused") and controller.can_stop
+        self.stop.setEnabled(can_stop)
+        self.pause.setEnabled(controller.can_pause or controller.is_paused)
+        self.pause.setText("Resume" if controller.is_paused else "Pause")
         session = None if desk is None else desk.session
         for push, text, what in (
             (self.undo, session and session.undo_text, "Take back: {} (Ctrl+Z)"),
@@ -98,48 +108,72 @@ class SegmentPanel(Section):
         ):
             push.setEnabled(text is not None)
             push.setToolTip(what.format(text) if text else "Nothing yet")
-        for spin in (self.first, self.last):
-            with QSignalBlocker(spin):
-                at_end = spin.value() == spin.maximum()
-                spin.setMaximum(n - 1)
-                if spin is self.last and (at_end or not self.only_range.isChecked()):
-                    spin.setValue(n - 1)
         self._show_state(state)
 
+    def _lay_out(self) -> None:
+        self.body.addLayout(row(self.while_drawing, self.slice))
+        self.body.addLayout(row(self.direction, self.propagate))
+        self.body.addWidget(self.range)
+        self.body.addWidget(self.only_object)
+        ending = row(QLabel("Stop when gone for"), self.patience)
+        ending.addStretch(1)
+        self.body.addLayout(ending)
+        here = QLabel("From here")
+        here.setToolTip("From the slice on show, whose mask stays as it is")
+        self.body.addLayout(row(here, *self.steps))
+        self.body.addLayout(row(self.bar, self.pause, self.stop))
+        self.body.addLayout(row(self.undo, self.redo))
+
+    def _step_button(self, text: str, direction: str, is_far: bool, tip: str) -> QPushButton:
+        controller = self._controller
+        go = controller.propagate_to_next_prompt if is_far else controller.carry
+        key = f"{'Ctrl+' if is_far else ''}Shift+{'→' if direction == 'forward' else '←'}"
+        push = button(text, f"{tip} ({key})", lambda: go(direction))
+        push.setStyleSheet("padding: 3px 2px")
+        return push
+
     def _show_state(self, state: str) -> None:
+        bar = self.bar
         if state == "idle":
-            show_bar(self.bar, 0, 1, "ready")
+            show_bar(bar, 0, 1, "ready")
         elif state == "stopping":
-            show_bar(self.bar, self.bar.value(), self.bar.maximum(), "stopping after this frame…")
+            show_bar(bar, bar.value(), bar.maximum(), "stopping after this frame…")
+        elif state == "paused":
+            told = f" at frame {bar.value()} of {bar.maximum()}" if bar.value() else ""
+            show_bar(bar, bar.value(), bar.maximum(), f"paused{told}")
         elif state == "loading":
-            show_bar(self.bar, 0, 1, "starting…")
+            show_bar(bar, 0, 1, "starting…")
         elif not self._controller.can_stop:
-            show_bar(self.bar, 0, 0, "reading or writing…")
+            show_bar(bar, 0, 0, "reading or writing…")
 
     def _on_progress(self, progress: Progress) -> None:
-        is_running = self._controller.state == "running"
-        text = str(progress) if is_running else self.bar.format()
+        state = self._controller.state
+        text = str(progress) if state == "running" else self.bar.format()
         show_bar(self.bar, progress.done, max(1, progress.total), text)
+        if state == "paused":
+            self._show_state(state)
 
-    def _on_propagate(self) -> None:
-        controller = self._controller
-        options: dict[str, Any] = {}
-        if self.only_range.isChecked():
-            first, last = sorted((self.first.value(), self.last.value()))
-            options = {"start": first, "stop": last + 1}
-        if self.only_object.isChecked():
-            options["object_ids"] = [controller.tools.object_id]
-        controller.propagate(self.direction.currentData(), **options)
+    def _on_range(self, first: int, last: int) -> None:
+        self._controller.course.limit(first, last, self._n_frames())
+
+    def _on_patience(self, frames: int) -> None:
+        self._controller.course.patience = frames or None
 
     def _on_while_drawing(self, checked: bool) -> None:
         self._controller.segment_while_drawing = checked
 
-    def _show_range(self) -> None:
-        for spin in (self.first, self.last):
-            spin.setEnabled(self.only_range.isChecked())
-
     def _n_frames(self) -> int:
-        desk = self._controller.bench.desk
-        if desk is None or desk.image.ndim < 3:
-            return 1
-        return int(desk.image.data.shape[desk.axis(self._controller.bench.settings)])
+        return max(1, self._controller.review.n_frames)
+
+
+def _patience_box() -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(0, _MOST_PATIENCE)
+    box.setSpecialValueText("automatic")
+    box.setSuffix(" frames")
+    box.setToolTip(
+        "An object that is not found on so many frames in a row is gone, and no further frame is "
+        "looked at. Automatic leaves it to the model: LiteMedSAM-track waits longer in movies than "
+        "in volumes, LiteMedSAM not at all, SAM 2 and MedSAM2 for ever"
+    )
+    return box

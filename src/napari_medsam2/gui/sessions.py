@@ -111,7 +111,7 @@ class SessionKeeper:
             self._shelf.put(before.network, old)
             if before.volume is recipe.volume:
                 new.cache = old.cache
-            if before.volume is recipe.volume and old.labels is labels:
+            if before.has_same_image(recipe) and old.labels is labels:
                 new.take_over(old)
                 needs_prompts = not before.has_same_frames(recipe)
         self._shelf.lend(recipe.network, new)

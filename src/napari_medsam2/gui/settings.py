@@ -194,11 +194,12 @@ class Recipe:
 
     def has_same_frames(self, other: Recipe) -> bool:
         """Whether prompts, labels and history of one fit the other."""
-        return (self._own, self.axis, self.at) == (other._own, other.axis, other.at)
+        return self.has_same_image(other) and (self.axis, self.at) == (other.axis, other.at)
 
-    @property
-    def _own(self) -> Volume:
-        return self.volume if self.base is None else self.base
+    def has_same_image(self, other: Recipe) -> bool:
+        """Whether both are about the same image, whatever the channels that it is blended with."""
+        own, its = (r.volume if r.base is None else r.base for r in (self, other))
+        return own is its
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QApplication, QFrame, QLabel, QScrollArea, QVBoxLayou
 
 from napari_medsam2.session import Session
 
+from .cleanup_panel import CleanupPanel
 from .compare_panel import ComparePanel
 from .controller import Controller
 from .documentation import HelpButton
@@ -16,6 +17,7 @@ from .hints import HintPanel
 from .image_panel import ImagePanel
 from .keys import Keys
 from .learn_panel import LearnPanel
+from .measure_panel import MeasurePanel
 from .models_panel import ModelsPanel
 from .objects_panel import ObjectsPanel
 from .parts import button
@@ -80,6 +82,8 @@ class MedSAM2Widget(QWidget):
         self.tools = ToolsPanel(self.controller)
         self.objects = ObjectsPanel(self.controller)
         self.segment = SegmentPanel(self.controller)
+        self.cleanup = CleanupPanel(self.controller)
+        self.measure = MeasurePanel(self.controller)
         self.save = SavePanel(self.controller)
         self.compare = ComparePanel(self.controller)
         self.learn = LearnPanel(self.controller)
@@ -92,8 +96,8 @@ class MedSAM2Widget(QWidget):
         self.message = _line("What happened last")
         self.engine = _line("Model, device and intensity window in use")
         self.panels = (
-            *(self.image, self.models, self.tools, self.objects, self.segment, self.save),
-            *(self.compare, self.learn),
+            *(self.image, self.models, self.tools, self.objects, self.segment),
+            *(self.cleanup, self.measure, self.save, self.compare, self.learn),
         )
         self._lay_out()
         self._keys = Keys(viewer, self.controller)

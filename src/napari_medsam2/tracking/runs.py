@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from napari_medsam2.state import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from napari_medsam2.history import RunRecord
     from napari_medsam2.labels import Edit, MaskUpdate
@@ -124,9 +124,9 @@ def replay(
     encoder_of: Callable[[RunRecord], FrameEncoder],
     stores: LabelStores,
     view: View,
-    records: Iterable[RunRecord],
+    record: RunRecord,
 ) -> None:
-    """Do again what is recorded, as far as it went, on labels that are still empty.
+    """Do again what is recorded, as far as it went.
 
     Parameters
     ----------
@@ -134,24 +134,22 @@ def replay(
         Takes a record, returns an encoder of its frames with its model and its window.
     stores : LabelStores
     view : View
-        Where records belong that do not say so.
-    records : iterable of RunRecord
+        Whose frames it is about.
+    record : RunRecord
     """
-    for record in records:
-        at = record.view or view
-        if record.kind == "remove":
-            for other in stores.parallel(at):
-                for object_id in record.prompts.ids:
-                    stores.of(other).erase(object_id)
-        elif record.kind == "write":
-            for write in record.writes:
-                stores.apply(write.update(), at, Kept())
-        else:
-            memory = record.model.memory if record.model else "sam2"
-            for number, update in enumerate(compute(encoder_of(record), record, memory)):
-                if number == record.updates:
-                    break
-                stores.apply(update, at, record.kept)
+    if record.kind == "remove":
+        for other in stores.parallel(view):
+            for object_id in record.prompts.ids:
+                stores.of(other).erase(object_id)
+    elif record.kind == "write":
+        for write in record.writes:
+            stores.apply(write.update(), view, Kept())
+    else:
+        memory = record.model.memory if record.model else "sam2"
+        for number, update in enumerate(compute(encoder_of(record), record, memory)):
+            if number == record.updates:
+                break
+            stores.apply(update, view, record.kept)
 
 
 def _propagation(encoder: FrameEncoder, record: RunRecord, memory: str) -> Propagation:

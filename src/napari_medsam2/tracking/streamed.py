@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from napari_medsam2.models.base import FramePrompt, Prediction
     from napari_medsam2.prompts import ObjectPrompts
 
-    from .embeddings import FrameEncoder
     from .sweeps import Request
 
 __all__ = ["StreamedSweeps"]
