@@ -289,6 +289,8 @@ class FrameStack:
         The chosen channel or channels, None for grey or RGB.
     level : int
         The level of a pyramid that the model sees.
+    region : (y0, x0, y1, x1) or None
+        The part of every frame that is seen, half-open, in pixels of the full image; None is all.
     """
 
     volume: Volume
@@ -296,6 +298,7 @@ class FrameStack:
     at: tuple[int, ...]
     channel: Channels
     level: int = 0
+    region: tuple[int, int, int, int] | None = None
 
     @classmethod
     def of(
@@ -343,8 +346,36 @@ class FrameStack:
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of a frame in pixels."""
+        if self.region is not None:
+            y0, x0, y1, x1 = self.region
+            return y1 - y0, x1 - x0
         height, width = (self.volume.label_shape[i] for i in self._plane)
         return height, width
+
+    def cropped(self, region: tuple[int, int, int, int]) -> FrameStack:
+        """See a part of every frame, and read no more than that.
+
+        Parameters
+        ----------
+        region : (y0, x0, y1, x1)
+            Half-open, inside the frame.
+
+        Returns
+        -------
+        FrameStack
+            Of a pyramid it sees the coarsest level that holds enough pixels of the region, none
+            coarser than this stack sees.
+        """
+        y0, x0, y1, x1 = region
+        height, width = self.shape
+        if self.region is not None or not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
+            raise InputError(
+                f"{self.volume.name}: region {region} is no part of frames of {self.shape}"
+            )
+        parts = [
+            ((y1 - y0) * h // height, (x1 - x0) * w // width) for h, w in self.frame_shapes()
+        ]
+        return replace(self, level=min(self.level, auto_level(parts)), region=region)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -404,6 +435,7 @@ class FrameStack:
             at = key.get(axis)
             if isinstance(at, int):
                 key[axis] = position_at(at, full, int(n))
+        key |= self._cut(data)
         if isinstance(self.channel, tuple):
             # One at a time: not every array can be indexed by a list.
             planes = [_sliced(data, axes, key | {"c": c}) for c in self.channel]
@@ -426,11 +458,24 @@ class FrameStack:
 
     def of_labels(self, labels: NDArray[Any]) -> NDArray[Any]:
         """See a label array of the volume as (frame, y, x), sharing its memory."""
+        y0, x0, y1, x1 = self.region or (0, 0, *self.shape)
         if self.axis is None:
-            return labels[np.newaxis]
+            return labels[np.newaxis, y0:y1, x0:x1]
         key = list(self._label_key(0))
         key[self.axis] = slice(None)
-        return np.moveaxis(labels[tuple(key)], self._axis_in_view, 0)
+        return np.moveaxis(labels[tuple(key)], self._axis_in_view, 0)[:, y0:y1, x0:x1]
+
+    def _cut(self, data: ArrayLike) -> dict[str, slice]:
+        """Return which rows and columns of an array, the image or a level of it, are seen."""
+        if self.region is None:
+            return {}
+        cut = {}
+        for side, i in enumerate(self._plane):
+            axis, full = self.volume.label_axes[i], self.volume.label_shape[i]
+            n = int(data.shape[self.volume.axes.index(axis)])
+            first, last = self.region[side], self.region[side + 2]
+            cut[axis] = slice(first * n // full, -(-last * n // full))
+        return cut
 
     @property
     def _others(self) -> list[int]:

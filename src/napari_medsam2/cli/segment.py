@@ -24,6 +24,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari_medsam2.io import PromptDocument
     from napari_medsam2.prompts import PromptSet
     from napari_medsam2.session import Session
@@ -165,8 +167,7 @@ def segment(
     volume = read(image)
     if prompts is not None and document is not None and is_replay(ctx, document):
         session = replayed(prompts, volume, device, cache)
-        results.write(session, output, scores, measurements, overwrite)
-        _report(session, output, scores, measurements)
+        _report(session, results.write(session, output, scores, measurements, overwrite, values))
         return
     session = Session(
         volume,
@@ -190,7 +191,10 @@ def segment(
     plan.check(session)
     load_model(session)
     run(session, plan)
-    written = results.write(session, output, scores, measurements, overwrite, values)
+    _report(session, results.write(session, output, scores, measurements, overwrite, values))
+
+
+def _report(session: Session, written: Iterable[Path]) -> None:
     _summarise(session)
     for path in written:
         say(f"wrote {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,7 +31,7 @@ TrueFrames = Literal["prompted", "segmented"]
 """Which frames count as truth: those with prompts and a mask, or all with a mask."""
 
 _ENDING = ".medsam2.json"
-_MASKS = ".masks.npz"
+_MASKS = re.compile(r".*\.masks(-[0-9a-f]{10})?\.npz")
 
 
 def true_frames(
@@ -91,7 +92,7 @@ def session_folder(folder: Path) -> list[Draft]:
         return []
     about = {_bare(_source(path).string()) for path in paths}
     for other in sorted(folder.glob("*.npz")):
-        hidden = other.name.startswith(".") or other.name.endswith(_MASKS)
+        hidden = other.name.startswith(".") or _MASKS.fullmatch(other.name)
         if not hidden and other.name not in about:
             raise ReadError(
                 f"{folder}: holds saved sessions and also {other.name}, which none of them is "

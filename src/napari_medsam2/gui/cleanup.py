@@ -41,12 +41,13 @@ if TYPE_CHECKING:
     from .bench import Bench
     from .worker import Job
 
-__all__ = ["Cleaner", "Kind", "Order", "Preview"]
+__all__ = ["COLOURS", "COME", "GONE", "Cleaner", "Kind", "Order", "Preview"]
 
 Kind = Literal["holes", "largest", "small", "smooth", "restrict"]
 
 GONE, COME = 1, 2
-_COLOURS = {None: "transparent", 0: "transparent", GONE: "#ff2d55", COME: "#22e06b"}
+# Apart in brightness, too, for those who see red and green alike.
+COLOURS = {GONE: "#ff2d55", COME: "#d0ff14"}
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,13 @@ class Preview:
         """Return it in words."""
         if not self.updates:
             return "Nothing to change"
+        return f"{self.removed:,} px removed, {self.added:,} px added on {self.where}"
+
+    @property
+    def where(self) -> str:
+        """On which slices, in words."""
         n = len(self.frames)
-        where = f"slice {self.frames[0]}" if n == 1 else f"{n} slices"
-        return f"{self.removed:,} px removed, {self.added:,} px added on {where}"
+        return f"slice {self.frames[0]}" if n == 1 else f"{n} slices"
 
 
 class Cleaner:
@@ -259,7 +264,9 @@ class Cleaner:
         self._layer = Labels(
             changes,
             name=preview_name(desk.image),
-            colormap=DirectLabelColormap(color_dict=_COLOURS),
+            colormap=DirectLabelColormap(
+                color_dict={None: "transparent", 0: "transparent", **COLOURS}
+            ),
             opacity=0.9,
             **placement(desk.image),
         )

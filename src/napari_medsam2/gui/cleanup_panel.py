@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QDoubleSpinBox, QLabel
 
-from .cleanup import Kind, Order
+from .cleanup import COLOURS, COME, GONE, Kind, Order, Preview
 from .parts import Choice, Fold, button, row
 
 if TYPE_CHECKING:
@@ -52,10 +52,7 @@ class CleanupPanel(Fold):
         self.kind = Choice("What to do", _KINDS)
         for index, tip in enumerate(_TIPS.values()):
             self.kind.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
-        self.amount = QDoubleSpinBox()
-        self.amount.setDecimals(_DECIMALS)
-        self.amount.setRange(_LEAST, _MOST)
-        self.amount.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+        self.amount = _Amount()
         self._amount_name = QLabel("")
         self.layer = Choice("A labels layer of the image's shape; all its labels count as inside")
         self.how = Choice("Each slice for itself, or all slices together")
@@ -95,7 +92,7 @@ class CleanupPanel(Fold):
         self.cancel.setVisible(is_busy or preview is not None)
         self.note.setVisible(preview is not None)
         if preview is not None:
-            self.note.setText(_told(str(preview)) if changes else str(preview))
+            self.note.setText(_told(preview))
         self.show_note("preview" if preview is not None else "")
 
     # Inside
@@ -203,8 +200,22 @@ class CleanupPanel(Fold):
         self.amount.valueChanged.connect(lambda _: self._forget())
 
 
-def _told(text: str) -> str:
-    return (
-        f"{text}: <span style='color:#ff2d55'>■</span> goes, "
-        "<span style='color:#22e06b'>■</span> comes"
-    )
+class _Amount(QDoubleSpinBox):
+    """A number without the zeros behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setDecimals(_DECIMALS)
+        self.setRange(_LEAST, _MOST)
+        self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+
+    def textFromValue(self, value: float) -> str:
+        """Return a value as a person writes it."""
+        return f"{value:.{_DECIMALS}f}".rstrip("0").rstrip(".")
+
+
+def _told(preview: Preview) -> str:
+    if not preview.frames:
+        return str(preview)
+    gone, come = (f"<span style='color:{COLOURS[i]}'>■</span>" for i in (GONE, COME))
+    return f"{gone} {preview.removed:,} px go, {come} {preview.added:,} px come, on {preview.where}"

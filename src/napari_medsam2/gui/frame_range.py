@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QLabel, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
 from superqt import QRangeSlider
 
 from .parts import button, row
@@ -11,7 +11,7 @@ from .parts import button, row
 __all__ = ["FrameRange"]
 
 _DIGITS = 34  # pixels for three digits; more take their own room
-_GROOVE, _HANDLE = 18, 14
+_HEIGHT = 18
 
 
 class FrameRange(QWidget):
@@ -30,11 +30,9 @@ class FrameRange(QWidget):
             "through others where it comes from a prompt there, and leaves them as they are"
         )
         self.slider.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.slider.setFixedHeight(_GROOVE)
+        self.slider.setFixedHeight(_HEIGHT)
         self.whole = button("Whole", "Fill all frames again", self._on_whole)
-        self.whole.setSizePolicy(
-            self.whole.sizePolicy().Policy.Fixed, self.whole.sizePolicy().Policy.Fixed
-        )
+        self.whole.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         numbers = row(QLabel("Frames"), self.first, QLabel("to"), self.last)
         numbers.addStretch(1)
         numbers.addWidget(self.whole)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from psygnal import Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFrame,
     QGridLayout,

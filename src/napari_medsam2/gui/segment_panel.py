@@ -21,10 +21,10 @@ _DIRECTIONS = {"both": "Both ways", "forward": "Forward", "backward": "Backward"
 _MOST_PATIENCE = 999
 # Text, direction, whether as far as the next prompt, tip.
 _STEPS = (
-    ("⇤ Prompt", "backward", True, "Propagate back to the slice with the next prompt"),
-    ("← Slice", "backward", False, "Carry the masks to the slice before, and go there"),
-    ("Slice →", "forward", False, "Carry the masks to the next slice, and go there"),
-    ("Prompt ⇥", "forward", True, "Propagate on to the slice with the next prompt"),
+    ("⇤\u2009Prompt", "backward", True, "From this slice back to the one with the next prompt"),
+    ("←\u2009Slice", "backward", False, "Carry the masks to the slice before, and go there"),
+    ("Slice\u2009→", "forward", False, "Carry the masks to the next slice, and go there"),
+    ("Prompt\u2009⇥", "forward", True, "From this slice on to the one with the next prompt"),
 )
 
 
@@ -34,7 +34,7 @@ class SegmentPanel(Section):
     def __init__(self, controller: Controller) -> None:
         super().__init__("Segment")
         self._controller = controller
-        self.while_drawing = QCheckBox("Segment while drawing")
+        self.while_drawing = QCheckBox("While drawing")
         self.while_drawing.setToolTip("Segment the slice as soon as a box or point is drawn on it")
         self.while_drawing.setChecked(controller.segment_while_drawing)
         self.while_drawing.toggled.connect(self._on_while_drawing)
@@ -111,16 +111,18 @@ class SegmentPanel(Section):
         self._show_state(state)
 
     def _lay_out(self) -> None:
-        self.body.addLayout(row(self.while_drawing, self.slice))
+        self.body.addLayout(row(self.slice, self.while_drawing))
         self.body.addLayout(row(self.direction, self.propagate))
         self.body.addWidget(self.range)
         self.body.addWidget(self.only_object)
         ending = row(QLabel("Stop when gone for"), self.patience)
         ending.addStretch(1)
         self.body.addLayout(ending)
-        here = QLabel("From here")
-        here.setToolTip("From the slice on show, whose mask stays as it is")
-        self.body.addLayout(row(here, *self.steps))
+        carry = QLabel("Carry")
+        carry.setToolTip("From the slice on show, whose masks stay as they are")
+        here = row(carry, *self.steps)
+        here.setSpacing(2)
+        self.body.addLayout(here)
         self.body.addLayout(row(self.bar, self.pause, self.stop))
         self.body.addLayout(row(self.undo, self.redo))
 
@@ -129,7 +131,7 @@ class SegmentPanel(Section):
         go = controller.propagate_to_next_prompt if is_far else controller.carry
         key = f"{'Ctrl+' if is_far else ''}Shift+{'→' if direction == 'forward' else '←'}"
         push = button(text, f"{tip} ({key})", lambda: go(direction))
-        push.setStyleSheet("padding: 3px 2px")
+        push.setStyleSheet("padding: 3px 1px")
         return push
 
     def _show_state(self, state: str) -> None:

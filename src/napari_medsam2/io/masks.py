@@ -31,11 +31,13 @@ class MaskFile:
     ----------
     path : Path
         The JSON file.
+    token : str
+        Makes the name on writing ``<stem>.masks-<token>.npz``, so that it replaces no other file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, token: str = "") -> None:
         self._folder = path.parent
-        self._name = f"{path.stem}.masks.npz"
+        self._name = f"{path.stem}.masks{'-' if token else ''}{token}.npz"
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._keys: dict[bytes, str] = {}
         self._loaded: dict[str, dict[str, NDArray[Any]]] = {}

@@ -173,6 +173,7 @@ def write_document(
     build: Callable[[MaskFile], Mapping[str, Any]],
     *,
     overwrite: bool = False,
+    masks: MaskFile | None = None,
 ) -> Path:
     """Write a document that `build` makes, and the masks that it hands to the mask file.
 
@@ -185,6 +186,8 @@ def write_document(
         Gets a `MaskFile` for `objects_to_json` and returns what JSON can hold.
     overwrite : bool
         Replace files that exist.
+    masks : MaskFile, optional
+        Where masks go; beside the JSON file, under its name, by default.
 
     Returns
     -------
@@ -196,7 +199,7 @@ def write_document(
     WriteError
     """
     path = Path(path)
-    masks = MaskFile(path)
+    masks = MaskFile(path) if masks is None else masks
     check_target(path, overwrite)
     content = build(masks)
     try:

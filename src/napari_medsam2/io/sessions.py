@@ -1,16 +1,20 @@
 """A session as files: a prompts JSON with a part of its own, and the labels beside it.
 
-``case.json`` holds prompts, decisions, settings, scores and runs; ``case.labels-<hash>.tif`` the
-labels and ``case.masks.npz`` the masks of prompts. The labels' name carries their content, and the
-JSON file, written last and renamed into place, names it: a crash at any moment leaves a whole old
-session or a whole new one.
+``case.json`` holds prompts, decisions, settings, scores and runs; ``case.labels-<token>.tif`` the
+labels and ``case.masks-<token>.npz`` the masks of prompts. Each write has a token of its own, and
+the JSON file, written last and renamed into place, names its two files; those that the older JSON
+file named are removed after that. So a crash at any moment leaves a whole old session or a whole
+new one, and of two programs that write the same session one wins whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+import secrets
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +26,8 @@ from napari_medsam2.volume import Volume
 
 from .atomic import check_target
 from .files import read, read_labels, write_labels
-from .json_text import Node
+from .json_text import Node, read_object
+from .masks import MaskFile
 from .prompts import VERSION, objects_from_json, objects_to_json, read_document, write_document
 from .records import (
     decisions_from_json,
@@ -35,7 +40,7 @@ from .records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -44,9 +49,7 @@ if TYPE_CHECKING:
     from napari_medsam2.state import State
     from napari_medsam2.volume import View
 
-    from .prompts import MaskFile
-
-__all__ = ["SavedSession", "read_session", "write_session"]
+__all__ = ["SavedSession", "fingerprint", "read_session", "write_session"]
 
 _SETTINGS = (
     "model",
@@ -59,6 +62,9 @@ _SETTINGS = (
     "at",
     "channel",
 )
+# Seconds after which nobody can still be writing a file.
+_ABANDONED = 24 * 3600
+
 # Settings that older sessions do not state.
 _LATER_SETTINGS = {"zoom": "off", "level": None}
 
@@ -98,8 +104,15 @@ class SavedSession:
         return self.state.told.prompts
 
 
-def write_session(path: Path, saved: SavedSession) -> Path:
+def write_session(path: Path, saved: SavedSession, image: str | None = None) -> Path:
     """Write a session over whatever the file held before, and return the JSON file's path.
+
+    Parameters
+    ----------
+    path : Path
+    saved : SavedSession
+    image : str, optional
+        The fingerprint of its image; computed by default.
 
     Raises
     ------
@@ -107,10 +120,9 @@ def write_session(path: Path, saved: SavedSession) -> Path:
         If the folder is missing or cannot be written.
     """
     check_target(path, overwrite=True)
-    digest = hashlib.sha256(np.ascontiguousarray(saved.labels).tobytes()).hexdigest()[:10]
-    labels = path.with_name(f"{path.stem}.labels-{digest}.tif")
-    if not labels.exists():
-        write_labels(labels, saved.labels, saved.volume)
+    token, outdated = secrets.token_hex(5), _outdated(path)
+    labels = path.with_name(f"{path.stem}.labels-{token}.tif")
+    mask_file = MaskFile(path, token)
 
     def build(masks: MaskFile) -> dict[str, Any]:
         return {
@@ -118,7 +130,7 @@ def write_session(path: Path, saved: SavedSession) -> Path:
             "axis": saved.settings["axis"],
             "objects": objects_to_json(saved.state.told.prompts, masks),
             "session": {
-                "image": _image_to_json(saved.volume, path.parent),
+                "image": _image_to_json(saved.volume, path.parent, image),
                 "settings": dict(saved.settings),
                 "labels": labels.name,
                 "scores": scores_to_json(saved.scores.get(saved.state.view, {})),
@@ -127,10 +139,13 @@ def write_session(path: Path, saved: SavedSession) -> Path:
             },
         }
 
-    write_document(path, build, overwrite=True)
-    for old in path.parent.glob(f"{path.stem}.labels-*.tif"):
-        if old != labels and re.fullmatch(r".*\.labels-[0-9a-f]{10}\.tif", old.name):
-            old.unlink(missing_ok=True)
+    try:
+        write_labels(labels, saved.labels, saved.volume)
+        write_document(path, build, overwrite=True, masks=mask_file)
+    except Exception:
+        _remove((labels, mask_file.path))
+        raise
+    _remove(outdated)
     return path
 
 
@@ -192,7 +207,50 @@ def fingerprint(volume: Volume) -> str:
     return digest.hexdigest()[:16]
 
 
-def _image_to_json(volume: Volume, folder: Path) -> dict[str, Any]:
+def _outdated(path: Path) -> set[Path]:
+    """Return what a new session at a path makes useless.
+
+    That is what the session there names, and what programs have left that died while they wrote
+    one. A younger file may belong to a program that is writing now.
+    """
+    token = r"-[0-9a-f]{10}"
+    ours = re.compile(rf"{re.escape(path.stem)}\.(labels{token}\.tif|masks{token}\.npz)")
+    older = f"{path.stem}.masks.npz"
+    found = {n for n in _texts_in(path) if n == older or ours.fullmatch(n)}
+    abandoned = time.time() - _ABANDONED
+    for other in path.parent.iterdir():
+        if ours.fullmatch(other.name):
+            with contextlib.suppress(OSError):
+                if other.stat().st_mtime < abandoned:
+                    found.add(other.name)
+    return {path.with_name(name) for name in found}
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        # Somebody may be reading it, which some systems do not forgive.
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _texts_in(path: Path) -> Iterator[str]:
+    """Yield the texts in the document at a path, if it is a session."""
+    try:
+        document = read_object(path)
+    except ReadError:
+        return
+    waiting: list[Any] = [document] if "session" in document else []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
+def _image_to_json(volume: Volume, folder: Path, known: str | None) -> dict[str, Any]:
     source = volume.source
     if source:
         full = Path(source).resolve()
@@ -203,7 +261,7 @@ def _image_to_json(volume: Volume, folder: Path) -> dict[str, Any]:
         "axes": volume.axes,
         "shape": list(volume.shape),
         "spacing": list(volume.spacing),
-        "fingerprint": fingerprint(volume),
+        "fingerprint": fingerprint(volume) if known is None else known,
     }
 
 

@@ -111,6 +111,8 @@ def write_tiff(path: Path, labels: NDArray[Any], volume: Volume | None) -> None:
         imagej=imagej,
         ome=not imagej,
         compression="zlib",
+        # The window needs the other cores, and a program that is about to end can start no threads.
+        maxworkers=1,
         photometric="minisblack",
         metadata=metadata,
         resolution=(1 / x, 1 / y) if imagej else None,

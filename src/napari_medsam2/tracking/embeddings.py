@@ -241,6 +241,16 @@ class FrameEncoder:
         """Return an encoder of the same frames through another window, over the same cache."""
         return FrameEncoder(self.stack, window, self.model, self.cache)
 
+    def cropped(self, region: tuple[int, int, int, int]) -> FrameEncoder:
+        """Return an encoder of a part of every frame, over the same cache.
+
+        Parameters
+        ----------
+        region : (y0, x0, y1, x1)
+            See `FrameStack.cropped`.
+        """
+        return FrameEncoder(self.stack.cropped(region), self.window, self.model, self.cache)
+
     def is_cached(self, frame: int) -> bool:
         """Whether the embedding of a frame is in memory."""
         return self.key(frame) in self.cache
@@ -248,7 +258,7 @@ class FrameEncoder:
     def key(self, frame: int) -> Hashable:
         """Return what the embedding of a frame depends on, within one volume."""
         stack = self.stack
-        view = (stack.axis, stack.at, stack.channel, stack.level)
+        view = (stack.axis, stack.at, stack.channel, stack.level, stack.region)
         return (self.model.key, self.window, *view, frame)
 
     def _read_or_encode(self, frame: int) -> Embedding:
