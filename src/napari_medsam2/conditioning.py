@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .prompts import Prompt
 
-__all__ = ["chosen", "with_accepted"]
+__all__ = ["chosen", "mask_start", "with_accepted"]
 
 
 def chosen(
@@ -79,18 +79,21 @@ def with_accepted(
     for entry in prompts.objects:
         kept = list(entry.prompts)
         for frame in sorted(accepted.get(entry.id, ())):
-            start = _start(frame, mask_of(entry.id, frame), takes_masks)
+            start = mask_start(frame, mask_of(entry.id, frame), takes_masks=takes_masks)
             if start is not None:
                 kept = [*(p for p in kept if p.frame != frame), start]
         entries.append(ObjectPrompts(entry.id, entry.name, tuple(kept)))
     return PromptSet(tuple(entries))
 
 
-def _start(frame: int, mask: NDArray[np.bool_], takes_masks: bool) -> Prompt | None:
+def mask_start(frame: int, mask: NDArray[np.bool_], *, takes_masks: bool) -> Prompt | None:
+    """Return the prompt by which a model starts from a mask (y, x), None if it cannot.
+
+    A model that takes no masks gets the box around it, which must be two pixels wide.
+    """
     y0, x0, y1, x1 = box = bounding_box(mask)
     if y1 == y0:
         return None
     if takes_masks:
         return MaskPrompt(frame, mask)
-    # Thinner ones are no boxes.
     return BoxPrompt(frame, box) if min(y1 - y0, x1 - x0) > 1 else None

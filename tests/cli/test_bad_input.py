@@ -72,6 +72,8 @@ class TestBadInput:
             (["--range", "0:6"], "--range 0:6: the image has 5 frames"),
             (["--slice-only", "--range", "3:5"], "no prompted frame lies in it"),
             (["--slice-only", "--direction", "both"], "leave out --direction"),
+            (["--slice-only", "--patience", "2"], "leave out --patience"),
+            (["--patience", "0"], "--patience 0: give 1 frame or more"),
             (["--direction", "up"], '--direction "up": use both, forward, backward'),
             (["--objects", "1,x"], "'x' is no whole number"),
             (["--objects", "2"], "--objects: there is no object 2; objects: 1"),

@@ -58,7 +58,7 @@ def spot(viewer: Viewer, layer: Any, place: Any) -> tuple[float, float]:
 
 
 def spot_of(viewer: Viewer, layer: Any, place: Any) -> tuple[float, float]:
-    """As `spot`, also for a layer that has fewer axes than the viewer: its last ones are aligned."""
+    """As `spot`, also for a layer with fewer axes than the viewer, whose last ones it has."""
     world = layer.data_to_world(place)
     offset = viewer.dims.ndim - layer.ndim
     y, x = (float(world[axis - offset]) for axis in viewer.dims.displayed[-2:])
@@ -83,19 +83,19 @@ def stroke(
     """Press, move along a path of the displayed plane (in world units) and release."""
     QApplication.processEvents()
     none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
-    first, *rest = (pixel(viewer, *place) for place in path)
+    first = pixel(viewer, *path[0])
     send(viewer, QEvent.Type.MouseMove, first, none, none, modifier)
     send(viewer, QEvent.Type.MouseButtonPress, first, left, left, modifier)
-    for (y, x), where in zip(path[1:], rest, strict=True):
+    for place in path[1:]:
 
-        def has_followed(y: float = y, x: float = x, where: QPoint = where) -> bool:
+        def has_followed(place: tuple[float, float] = place) -> bool:
             # Moves in quick succession are dropped on the way, so they are sent until one arrives.
-            send(viewer, QEvent.Type.MouseMove, where, none, left, modifier)
+            send(viewer, QEvent.Type.MouseMove, pixel(viewer, *place), none, left, modifier)
             at = [viewer.cursor.position[axis] for axis in viewer.dims.displayed[-2:]]
-            return bool(np.allclose(at, (y, x), atol=1.5 / viewer.scene.camera.zoom))
+            return bool(np.allclose(at, place, atol=1.5 / viewer.scene.camera.zoom))
 
         qtbot.waitUntil(has_followed)
-    last = rest[-1] if rest else first
+    last = pixel(viewer, *path[-1])
     send(viewer, QEvent.Type.MouseButtonRelease, last, left, none, modifier)
 
 

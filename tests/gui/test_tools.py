@@ -55,12 +55,12 @@ class TouchModel(BrightModel):
                 inside[int(y0) : int(y1), int(x0) : int(x1)] = True
                 mask |= inside & (parts > 0)
             y, x = np.mgrid[: parts.shape[0], : parts.shape[1]]
-            for (py, px), label in zip(prompt.points, prompt.labels, strict=True):
+            said = list(zip(prompt.points, prompt.labels, strict=True))
+            for py, px in (point for point, label in said if label):
                 part = parts[round(py), round(px)]
-                if label and part:
-                    mask |= parts == part
-                elif not label:
-                    mask &= np.hypot(y - py, x - px) > 3
+                mask |= (parts == part) & (part > 0)
+            for py, px in (point for point, label in said if not label):
+                mask &= np.hypot(y - py, x - px) > 3
             logits = np.where(mask, 10.0, -10.0).astype(np.float32)
             found.append(Prediction(logits, 0.9))
         return found

@@ -32,6 +32,8 @@ class Plan:
         Only these; None means all with prompts.
     slice_only : bool
         Segment the prompted frames alone.
+    patience : int or None
+        Stop an object that is not found on so many frames in a row; None leaves it to the model.
     """
 
     direction: Direction = "both"
@@ -39,6 +41,7 @@ class Plan:
     stop: int | None = None
     objects: tuple[int, ...] | None = None
     slice_only: bool = False
+    patience: int | None = None
 
     @classmethod
     def of(
@@ -47,14 +50,18 @@ class Plan:
         frames: tuple[int | None, int | None],
         objects: tuple[int, ...] | None,
         slice_only: bool,
+        patience: int | None = None,
     ) -> Plan:
         """Build a plan from options, or raise `InputError` for those that do not go together."""
-        if slice_only and direction is not None:
-            raise InputError("--slice-only carries nothing on: leave out --direction")
+        for option, value in (("--direction", direction), ("--patience", patience)):
+            if slice_only and value is not None:
+                raise InputError(f"--slice-only carries nothing on: leave out {option}")
+        if patience is not None and patience < 1:
+            raise InputError(f"--patience {patience}: give 1 frame or more")
         found = next((d for d in _DIRECTIONS if d == (direction or "both")), None)
         if found is None:
             raise InputError(f'--direction "{direction}": use {", ".join(_DIRECTIONS)}')
-        return cls(found, *frames, objects, slice_only)
+        return cls(found, *frames, objects, slice_only, patience)
 
     def check(self, session: Session) -> None:
         """Raise `InputError` for what the image or the prompts cannot give; loads no model."""
@@ -106,7 +113,9 @@ def run(session: Session, plan: Plan, text: str = "segmenting") -> None:
                 session.segment(frame, plan.objects)
                 show(done)
         return
-    task = session.start_propagation(plan.direction, plan.start, plan.stop, plan.objects)
+    task = session.start_propagation(
+        plan.direction, plan.start, plan.stop, plan.objects, plan.patience
+    )
     # A frame may be stated twice, when a later pass settles an overlap on it.
     stated = set()
     with progress(text, task.total()) as show:

@@ -117,6 +117,14 @@ def segment(
         str | None,
         typer.Option("--range", metavar="A:B", help="Only frames A to B - 1; A: and :B work too."),
     ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Stop an object that is not found on N frames in a row; by default the model's "
+            "own rule.",
+        ),
+    ] = None,
     objects: Annotated[
         str | None, typer.Option(help="Only these objects of the prompts, as 1,3.")
     ] = None,
@@ -148,7 +156,7 @@ def segment(
     from .replaying import is_replay, replayed
     from .runs import Plan, load_model, run
 
-    plan = Plan.of(direction, parse_range(frames), parse_objects(objects), slice_only)
+    plan = Plan.of(direction, parse_range(frames), parse_objects(objects), slice_only, patience)
     boxes = [(f'--box "{text}"', parse_box(text)) for text in box or ()]
     clicks = [(f'--point "{text}"', parse_point(text)) for text in point or ()]
     positions, voxel = parse_positions(at), parse_numbers(spacing, "--spacing")

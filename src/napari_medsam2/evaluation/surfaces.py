@@ -14,7 +14,6 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from napari_medsam2.errors import InputError
 
@@ -257,6 +256,9 @@ def _nearest(
     """Return the distance of each grid point to the nearest of the others, inf if there is none."""
     if not len(points) or not len(others):
         return np.full(len(points), np.inf)
+    # Half of the time that the widget takes to open, if it came with the module.
+    from scipy.spatial import KDTree
+
     _, index = KDTree(others * spacing).query(points * spacing)
     # From differences of whole numbers, so that three steps of 0.1 are the same anywhere and a
     # distance equal to the tolerance is not lost to rounding of large coordinates.

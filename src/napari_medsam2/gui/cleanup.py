@@ -261,12 +261,11 @@ class Cleaner:
         desk = self._bench.desk
         if desk is None or self.preview is None or not self.preview.updates:
             return
+        colours: dict[int | None, str] = {None: "transparent", 0: "transparent", **COLOURS}
         self._layer = Labels(
             changes,
             name=preview_name(desk.image),
-            colormap=DirectLabelColormap(
-                color_dict={None: "transparent", 0: "transparent", **COLOURS}
-            ),
+            colormap=DirectLabelColormap(color_dict=colours),
             opacity=0.9,
             **placement(desk.image),
         )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from napari_medsam2.reproduce import as_command, as_python
-
 if TYPE_CHECKING:
     from napari_medsam2.history import RunRecord
     from napari_medsam2.reproduce import Copied
@@ -36,6 +34,8 @@ class Copier:
         session : Session
         form : {"python", "command"}
         """
+        from napari_medsam2.reproduce import as_command, as_python
+
         write = as_python if form == "python" else as_command
         return write(session, self._file_of(session))
 

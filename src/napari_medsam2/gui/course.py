@@ -55,6 +55,11 @@ class Course:
             return 0, n_frames - 1
         return self._frames[:2]
 
+    def span(self, n_frames: int) -> tuple[int | None, int | None]:
+        """Return `start` and `stop` of a propagation, None for all frames."""
+        first, last = self.frames(n_frames)
+        return (None, None) if (first, last) == (0, n_frames - 1) else (first, last + 1)
+
 
 @dataclass(frozen=True)
 class Leg:

@@ -18,6 +18,8 @@ from napari_medsam2.prompts import (
     check_object_id,
 )
 
+from .layers import preview_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,6 +51,7 @@ def other_labels(viewer: ViewerModel, image: Image, result: Labels | None) -> li
         for layer in viewer.layers
         if isinstance(layer, Labels)
         and layer is not result
+        and layer.name != preview_name(image)
         and not layer.multiscale
         and (layer.data.shape == shape or layer.data.shape == shape[-2:])
     ]

@@ -120,7 +120,7 @@ def volume_of(image: Image) -> Volume:
     return Volume(
         data,
         axes=(letters or "tzyx"[-n:]) + "c" * bool(image.rgb),
-        spacing=tuple(float(s) for s in image.scale),
+        spacing=tuple(abs(float(s)) for s in image.scale),  # negative is mirrored
         units=tuple(unit_symbol(u) for u in image.units),
         name=image.name,
         levels=tuple(image.data[1:]) if image.multiscale else (),

@@ -227,16 +227,14 @@ class PromptLayers:
     def _connect(self, layer: Shapes | Points) -> None:
         layer.events.data.connect(self._on_data)
         layer.events.features.connect(self._on_features)
-        if layer is self.boxes:
-            layer.events.mode.connect(self._on_mode)
+        layer.events.mode.connect(self._on_mode)
         # Before napari's own, which takes the defaults as they are.
         layer.mouse_drag_callbacks.insert(0, self._on_press)
 
     def _disconnect(self, layer: Any) -> None:
         layer.events.data.disconnect(self._on_data)
         layer.events.features.disconnect(self._on_features)
-        if isinstance(layer, Shapes):
-            layer.events.mode.disconnect(self._on_mode)
+        layer.events.mode.disconnect(self._on_mode)
         if self._on_press in layer.mouse_drag_callbacks:
             layer.mouse_drag_callbacks.remove(self._on_press)
 
@@ -254,9 +252,7 @@ class PromptLayers:
             self.edited.emit(False)
 
     def _on_mode(self, event: Any) -> None:
-        # Other modes need the selection, which stating defaults takes away.
-        if self.boxes is not None and str(self.boxes.mode).startswith("add"):
-            self._shape_defaults(self._polarity)
+        self._apply_defaults()
 
     def _on_press(self, layer: Shapes | Points, event: Any) -> None:
         """Let Shift make a single click or scribble negative."""
@@ -274,13 +270,13 @@ class PromptLayers:
 
     def _shape_defaults(self, polarity: str) -> None:
         layer = self.boxes
-        if layer is None or self.is_drawing:
+        if layer is None or self.is_drawing or _is_being_edited(layer):
             return
         if layer.mode not in _SCRIBBLES:
             polarity = POSITIVE
         writing, self._writing = self._writing, True
         try:
-            # Else the selected shapes would take the new values.
+            # Else what is selected would take the new values.
             layer.selected_data = set()
             layer.feature_defaults = self._said(polarity)
             layer.current_edge_color = shape_colour(self.colour(self._object_id), polarity)
@@ -290,7 +286,7 @@ class PromptLayers:
 
     def _point_defaults(self, polarity: str) -> None:
         layer = self.points
-        if layer is None:
+        if layer is None or _is_being_edited(layer):
             return
         writing, self._writing = self._writing, True
         try:
@@ -309,3 +305,8 @@ class PromptLayers:
         colormap = label_colormap() if labels is None else labels.colormap
         ids = np.array([int(i) for i in object_ids], dtype=np.uint16)
         return np.asarray(colormap.map(ids), dtype=np.float32)
+
+
+def _is_being_edited(layer: Shapes | Points) -> bool:
+    """Whether a person has selected something to move or delete, which must stay selected."""
+    return bool(layer.selected_data) and not str(layer.mode).startswith("add")

@@ -63,7 +63,7 @@ class ReviewPanel(QWidget):
             "✓ Accept slice",
             "The masks of this slice are right: they never change again, and propagation starts\n"
             "from them (A). Again: take it back. Shift+A: the selected object alone",
-            review.accept,
+            self._accept,
         )
         self.accept.setCheckable(True)
         self.back = _button("◂", "Back to the slice before (Shift+W)", review.previous_worst)
@@ -204,6 +204,11 @@ class ReviewPanel(QWidget):
         if self._is_open and not self._later.isActive():
             rest = self._refreshed_at + _INTERVAL - time.monotonic()
             self._later.start(max(0, round(1000 * rest)))
+
+    def _accept(self) -> None:
+        self._review.accept()
+        # The click has already pressed the button, whatever came of it.
+        self.refresh()
 
     def _set_goes_on(self, on: bool) -> None:
         self._review.goes_on = on

@@ -95,9 +95,9 @@ class Running(Prompting):
 
         def begin() -> None:
             session, course = self._session_to_run(), self.course
-            first, last = course.frames(len(session.stack))
+            start, stop = course.span(len(session.stack))
             self._propagate(
-                session, course.direction, first, last + 1, self._in_course(), course.patience
+                session, course.direction, start, stop, self._in_course(), course.patience
             )
 
         return self._unless_propagating(begin)

@@ -72,8 +72,6 @@ class SegmentPanel(Section):
         self.stop = button(
             "Stop", "Stop after the frame in work; what is done stays (Esc)", controller.cancel
         )
-        for push in (self.pause, self.stop):
-            push.setFixedWidth(64)
         self.undo = button("Undo", "Take back the last step (Ctrl+Z)", controller.undo)
         self.redo = button("Redo", "Bring it back (Ctrl+Shift+Z)", controller.redo)
         self._lay_out()
@@ -123,8 +121,8 @@ class SegmentPanel(Section):
         here = row(carry, *self.steps)
         here.setSpacing(2)
         self.body.addLayout(here)
-        self.body.addLayout(row(self.bar, self.pause, self.stop))
-        self.body.addLayout(row(self.undo, self.redo))
+        self.body.addWidget(self.bar)
+        self.body.addLayout(row(self.pause, self.stop, self.undo, self.redo))
 
     def _step_button(self, text: str, direction: str, is_far: bool, tip: str) -> QPushButton:
         controller = self._controller

@@ -28,6 +28,7 @@ __all__ = [
     "Trace",
     "given",
     "has_memory",
+    "input_side",
 ]
 
 _GIVEN = 10.0
@@ -282,3 +283,9 @@ class MemorySegmenter(Segmenter, Protocol):
 def has_memory(model: Segmenter) -> TypeGuard[MemorySegmenter]:
     """Whether a model is a `MemorySegmenter`."""
     return hasattr(model, "track")
+
+
+def input_side(model: Segmenter) -> int | None:
+    """Return the side of the network's input in pixels, None for a model that does not tell."""
+    side: int | None = getattr(model, "image_size", None)
+    return side

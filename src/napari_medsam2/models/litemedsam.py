@@ -106,6 +106,11 @@ class LiteMedSAM:
         """Identity of all that its answers depend on."""
         return self.key
 
+    @property
+    def image_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return IMAGE_SIZE
+
     def check(self, prompt: FramePrompt) -> None:
         """Refuse prompts without a box, and masks: the network was trained on boxes alone."""
         where = f"object {prompt.object_id}, frame {prompt.frame}"

@@ -161,6 +161,11 @@ class LiteTrack:
             _object_head=own.object_head,
         )
 
+    @property
+    def image_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return IMAGE_SIZE
+
     def check(self, prompt: FramePrompt) -> None:
         """Refuse a frame where an object was told to be nowhere: negative clicks alone."""
         nothing_positive = not prompt.boxes and prompt.mask is None and 1 not in prompt.labels

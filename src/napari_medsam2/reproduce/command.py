@@ -101,6 +101,8 @@ def _prompts_and_plan(recipe: Recipe, n_frames: int) -> list[list[str]]:
     if last.start is not None or last.stop is not None:
         sides = ("" if side is None else str(side) for side in (last.start, last.stop))
         plan.append(["--range", ":".join(sides)])
+    if last.patience is not None:
+        plan.append(["--patience", str(last.patience)])
     return [*_told(last.prompts), *plan]
 
 
@@ -110,8 +112,6 @@ def _check_last(
     """Raise `Inexpressible` unless the last propagation states anew all that stands."""
     if last.corrections:
         raise Inexpressible("Corrections of a propagation need the propagation before them")
-    if last.patience is not None:
-        raise Inexpressible("The command has no option for patience")
     if not must_have_ended(last, n_frames):
         raise Inexpressible("The last propagation was stopped, or objects begin on several slices")
     removed = {i for run in after for i in run.prompts.ids}

@@ -14,7 +14,7 @@ from .chain_links import Way, find_start, keep_start
 from .sweeps import Carried
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from napari_medsam2.models.base import Embedding, FramePrompt, Prediction
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ChainedSweeps"]
 
 _Starts = dict[tuple[int, int], "tuple[Prediction, Embedding | None]"]
+_Found = dict[int, "Prediction | None"]
 
 
 class ChainedSweeps:
@@ -87,57 +88,100 @@ class ChainedSweeps:
         return middle + 1 if step > 0 else middle
 
     def _sweep(self, step: int, starts: _Starts, later: set[int]) -> Iterator[Carried]:
-        encoder, objects = self.request.encoder, self.request.prompts.objects
+        objects = self.request.prompts.objects
         reach = self._reach(step)
         origins = {i: {origin for origin, _ in spans} for i, spans in reach.items()}
         reached = {i: {f for _, span in spans for f in span} for i, spans in reach.items()}
         visited = set().union(*origins.values(), *reached.values())
         ways: dict[int, Way] = {}
         for frame in sorted(visited, reverse=step < 0):
-            kept: dict[int, Prediction | None] = {}
-            told: list[FramePrompt] = []
-            for prompt in (self.request.told(o, frame) for o in objects if frame in origins[o.id]):
-                i = prompt.object_id
-                if (i, frame) in starts:
-                    ways[i] = self._way(prompt, step, *starts.pop((i, frame)))
-                elif (known := find_start(encoder, prompt)) is not None:
-                    kept[i], ways[i] = known, self._way(prompt, step, known)
-                    if frame in later:
-                        starts[i, frame] = (known, None)
-                else:
-                    told.append(prompt)
-            going: list[int] = []
-            for i, frames in reached.items():
-                if frame not in frames or frame in origins[i]:
-                    continue
-                kept[i] = None
-                if ways[i].ended:
-                    continue
+            told = [self.request.told(o, frame) for o in objects if frame in origins[o.id]]
+            carried = [i for i, on in reached.items() if frame in on and frame not in origins[i]]
+            keep = starts if frame in later else None
+            kept, new = self._begin(told, ways, step, starts, keep)
+            kept |= self._carry(frame, carried, new, ways, step, keep)
+            if kept:
+                yield Carried(frame, kept, frame in later)
+
+    def _begin(
+        self,
+        told: Sequence[FramePrompt],
+        ways: dict[int, Way],
+        step: int,
+        starts: _Starts,
+        keep: _Starts | None,
+    ) -> tuple[_Found, list[FramePrompt]]:
+        """Begin the ways whose prompts have been answered before.
+
+        Returns
+        -------
+        found : dict of int to Prediction
+            By object, where this propagation has not stated it yet.
+        new : list of FramePrompt
+            What the model is yet to be asked.
+        """
+        found: _Found = {}
+        new: list[FramePrompt] = []
+        for prompt in told:
+            i = prompt.object_id
+            if (i, prompt.frame) in starts:
+                ways[i] = self._way(prompt, step, *starts.pop((i, prompt.frame)))
+            elif (known := find_start(self.request.encoder, prompt)) is not None:
+                found[i] = known
+                ways[i] = self._start(prompt, step, known, None, keep)
+            else:
+                new.append(prompt)
+        return found, new
+
+    def _carry(
+        self,
+        frame: int,
+        carried: Sequence[int],
+        new: Sequence[FramePrompt],
+        ways: dict[int, Way],
+        step: int,
+        keep: _Starts | None,
+    ) -> _Found:
+        """Go one frame further, asking the model only what is not known, all in one call."""
+        found: _Found = dict.fromkeys(carried)
+        going: list[int] = []
+        for i in carried:
+            if not ways[i].ended:
                 link = ways[i].known(frame)
                 if link is None:
                     going.append(i)
                 else:
-                    kept[i] = link.prediction
-            if told or going:
-                embedding = encoder(frame)
-                asked = [*told]
-                asked += filter(None, (ways[i].next_prompt(frame, embedding) for i in going))
-                for prompt, prediction in zip(
-                    asked, encoder.model.decode(embedding, asked), strict=True
-                ):
-                    i = prompt.object_id
-                    if i in kept:
-                        kept[i] = ways[i].accept(frame, prediction, embedding)
-                        continue
-                    kept[i], ways[i] = prediction, self._way(prompt, step, prediction, embedding)
-                    keep_start(encoder, prompt, prediction)
-                    if frame in later:
-                        starts[i, frame] = (prediction, embedding)
-            if kept:
-                yield Carried(frame, kept, frame in later)
+                    found[i] = link.prediction
+        if not new and not going:
+            return found
+        encoder = self.request.encoder
+        embedding = encoder(frame)
+        asked = [*new, *filter(None, (ways[i].next_prompt(frame, embedding) for i in going))]
+        for prompt, answer in zip(asked, encoder.model.decode(embedding, asked), strict=True):
+            i = prompt.object_id
+            if i in going:
+                found[i] = ways[i].accept(frame, answer, embedding)
+            else:
+                found[i] = answer
+                ways[i] = self._start(prompt, step, answer, embedding, keep)
+                keep_start(encoder, prompt, answer)
+        return found
+
+    def _start(
+        self,
+        prompt: FramePrompt,
+        step: int,
+        answer: Prediction,
+        embedding: Embedding | None,
+        keep: _Starts | None,
+    ) -> Way:
+        """Begin a way, which a later sweep begins as well if it is to be kept."""
+        if keep is not None:
+            keep[prompt.object_id, prompt.frame] = (answer, embedding)
+        return self._way(prompt, step, answer, embedding)
 
     def _way(
-        self, prompt: FramePrompt, step: int, start: Prediction, embedding: Embedding | None = None
+        self, prompt: FramePrompt, step: int, start: Prediction, embedding: Embedding | None
     ) -> Way:
         patience = self.request.patience or 1
         return Way(self.request.encoder, prompt, step, start, embedding, patience)
