@@ -1,8 +1,9 @@
 """How long it takes to open the widget once napari's viewer is up.
 
 Each opening is measured in a process of its own, as it is for a person who starts napari: what the
-plugin imports counts, too. Three numbers: until `add_plugin_dock_widget` returns (the limit is about
-this one), until the window has been drawn with the widget in it, and the imports alone.
+plugin imports counts, too. The numbers: until `add_plugin_dock_widget` returns (the limit is about
+this one), until the window has been drawn with the widget in it, and the imports alone; "cpu" is
+the processor time of `open`, which tells more than the clock on a machine that is busy otherwise.
 
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/widget_opening.py
 
@@ -13,6 +14,7 @@ Exits with 1 if the median is over the limit.
 from __future__ import annotations
 
 import argparse
+import compileall
 import cProfile
 import json
 import os
@@ -25,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "napari_medsam2"
 SHAPE = (120, 512, 512)
 
 
@@ -49,6 +52,8 @@ def main() -> int:
             )
             print(found.stderr)
             return found.returncode
+        # As an installer does: else Python would compile the package again in each process.
+        compileall.compile_dir(PACKAGE, quiet=2)
         rows = [run_once() for _ in range(options.repeat)]
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
@@ -75,15 +80,15 @@ def open_once(profile: bool) -> dict[str, float]:
     viewer.add_image(np.zeros(SHAPE, np.int16), name="volume")
     for _ in range(20):
         QApplication.processEvents()
-    profiler = cProfile.Profile()
+    profiler = cProfile.Profile(time.thread_time)
     if profile:
         profiler.enable()
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.thread_time()
     from napari_medsam2.gui import widget
 
     imported = time.perf_counter()
     viewer.window.add_plugin_dock_widget("napari-medsam2", "MedSAM2")
-    opened = time.perf_counter()
+    opened, used = time.perf_counter(), time.thread_time() - busy
     QApplication.processEvents()
     drawn = time.perf_counter()
     if profile:
@@ -91,7 +96,10 @@ def open_once(profile: bool) -> dict[str, float]:
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("cumulative").print_stats(90)
     viewer.close()
     del widget
-    seconds = {"imports": imported - started, "open": opened - started, "drawn": drawn - started}
+    if profile:
+        return {}
+    seconds = {"imports": imported - started, "open": opened - started, "cpu": used}
+    seconds["drawn"] = drawn - started
     return {name: value * 1e3 for name, value in seconds.items()}
 
 

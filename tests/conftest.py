@@ -26,10 +26,11 @@ def shared_data() -> Path:
 def napari_config(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """Keep napari's settings of this plugin out of the user's own; programs inherit it."""
+    """Keep settings and autosaves of tests apart from the user's own; programs inherit it."""
     folder = tmp_path_factory.mktemp("napari")
     path = folder / "settings.yaml"
     monkeypatch.setenv("NAPARI_CONFIG", str(path))
+    monkeypatch.setenv("NAPARI_MEDSAM2_STATE", str(tmp_path_factory.mktemp("state")))
     settings = sys.modules.get("napari.settings")
     if settings is not None:
         monkeypatch.setattr(settings, "_CFG_PATH", str(path))

@@ -90,7 +90,7 @@ def test_a_click_on_a_tracked_frame_refines_what_was_found(session: nm.Session) 
     again = run(session)
     np.testing.assert_array_equal(again[7], refined)
     assert (again[8] != tracked[8]).any()
-    assert [dict(r.corrections) for r in session.runs] == [{}, {1: {7}}, {1: {7}}]
+    assert [dict(r.corrections) for r in session.runs] == [{}, {1: {7: 1}}, {1: {7: 1}}]
 
 
 def test_without_a_propagation_a_click_says_what_the_object_is(session: nm.Session) -> None:

@@ -25,8 +25,9 @@ __all__ = ["Corrections", "History", "ModelChoice", "RunRecord", "Step", "correc
 # A journal of boxes: a propagation through hundreds of slices takes some hundred kilobytes.
 _MAX_MB = 512.0
 
-Corrections = Mapping[int, frozenset[int]]
-"""For each object the frames whose points correct what was tracked there."""
+Corrections = Mapping[int, Mapping[int, int]]
+"""For each object the frames whose points correct what was tracked there, each with its round: 1
+for what corrects the first propagation, 2 for what corrects the one after, and so on."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class RunRecord:
         How many mask updates were applied: fewer than all if it was stopped.
     window : tuple of float or None
         The intensities that the model saw as 0 and 255, see `Window.values`.
-    corrections : mapping of int to frozenset of int
-        The prompted frames of each object that corrected what had been tracked there.
+    corrections : mapping of int to mapping of int to int
+        The rounds of the prompted frames of each object that corrected what had been tracked there.
     model : ModelChoice or None
         What computed it; None is the session's own.
     view : View or None
@@ -210,7 +211,7 @@ class History:
 
 def corrections(
     prompts: PromptSet, runs: Sequence[RunRecord], is_tracked: Callable[[int, int], bool]
-) -> dict[int, frozenset[int]]:
+) -> dict[int, dict[int, int]]:
     """Tell which prompted frames correct a propagation, and which say what an object is.
 
     Points on a frame correct what was tracked there if the object's last propagation did not start
@@ -227,8 +228,8 @@ def corrections(
 
     Returns
     -------
-    dict of int to frozenset of int
-        Frames by object id; objects without corrections are left out.
+    dict of int to dict of int to int
+        Rounds by object id and frame, see `Corrections`; objects without corrections are left out.
     """
     found = {}
     for entry in prompts.objects:
@@ -238,13 +239,14 @@ def corrections(
         if not concerned or concerned[-1].kind == "remove":
             continue
         last = concerned[-1]
-        said, corrected = last.prompts[entry.id].frames, last.corrections.get(entry.id, frozenset())
-        frames = frozenset(
-            frame
+        said, corrected = last.prompts[entry.id].frames, last.corrections.get(entry.id, {})
+        newest = max(corrected.values(), default=0) + 1
+        frames = {
+            frame: corrected.get(frame, newest)
             for frame in entry.frames
             if all(isinstance(p, PointPrompt | ScribblePrompt) for p in entry.on(frame))
             and (frame in corrected if frame in said else is_tracked(entry.id, frame))
-        )
+        }
         if frames:
             found[entry.id] = frames
     return found

@@ -25,6 +25,8 @@ Point = tuple[float, float]
 
 # Up to here comparing all pairs is faster than finding the convex hull first.
 _FEW_POINTS = 128
+_CLOSE = 1e-8  # places along an axis that are meant to be the same
+_MOST_CUTS = 1_000_000  # held in memory at a time
 
 
 @dataclass(frozen=True)
@@ -215,43 +217,57 @@ def _widest_across(
     mask: NDArray[np.bool_], ends: NDArray[np.float64], scale: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the ends of the longest line across the line `ends`, all in physical units."""
-    from skimage.measure import find_contours
-
     along = (ends[1] - ends[0]) / np.hypot(*(ends[1] - ends[0]))
     across = np.array([-along[1], along[0]])
-    outlines = [(c - 1) * scale for c in find_contours(np.pad(mask, 1).astype(np.uint8), 0.5)]
+    begin, end = (edges * scale for edges in _edges(mask))
+    t = np.stack([begin @ along, end @ along])
+    s = np.stack([begin @ across, end @ across])
     # The width changes linearly between the corners of the outline: the widest place is at one.
-    places = np.unique(np.round(np.concatenate(outlines) @ along, 9))
+    places = np.unique(np.round(t[0], 9))
     low, high = np.full(len(places), np.inf), np.full(len(places), -np.inf)
-    for outline in outlines:
-        _reach_across(outline @ along, outline @ across, places, low, high)
+    first = np.searchsorted(places, t.min(axis=0) - _CLOSE)
+    n_places = np.searchsorted(places, t.max(axis=0) + _CLOSE) - first
+    n_parts = 1 + int(n_places.sum()) // _MOST_CUTS
+    for part in np.array_split(np.arange(len(first)), n_parts):
+        _reach_across(t[:, part], s[:, part], first[part], n_places[part], places, low, high)
     widest = int(np.argmax(high - low))
     line: NDArray[np.float64] = np.outer([low[widest], high[widest]], across)
     line += places[widest] * along
     return line
 
 
+def _edges(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return begin and end of each piece of the outline, (n, 2) as (y, x), without holes."""
+    from scipy import ndimage
+    from skimage.measure import find_contours
+
+    background, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    filled = background != background[0, 0]
+    outlines = [c - 1 for c in find_contours(filled.astype(np.uint8), 0.5)]
+    return np.concatenate([c[:-1] for c in outlines]), np.concatenate([c[1:] for c in outlines])
+
+
 def _reach_across(
     t: NDArray[np.float64],
     s: NDArray[np.float64],
+    first: NDArray[np.intp],
+    n_places: NDArray[np.intp],
     places: NDArray[np.float64],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
 ) -> None:
-    """Widen low and high by a closed outline (t along, s across), at the places that it passes."""
-    begin, end = np.minimum(t[:-1], t[1:]), np.maximum(t[:-1], t[1:])
-    first = np.searchsorted(places, begin - 1e-8)
-    last = np.searchsorted(places, end + 1e-8)
-    for k in np.flatnonzero(last > first):
-        inside = slice(first[k], last[k])
-        step = t[k + 1] - t[k]
-        if abs(step) < 1e-8:
-            least, most = min(s[k], s[k + 1]), max(s[k], s[k + 1])
-        else:
-            share = np.clip((places[inside] - t[k]) / step, 0, 1)
-            least = most = s[k] + share * (s[k + 1] - s[k])
-        low[inside] = np.minimum(low[inside], least)
-        high[inside] = np.maximum(high[inside], most)
+    """Widen low and high by pieces of the outline, each at the places that it passes.
+
+    t and s are (2, n): where each piece begins and ends along the long axis and across it.
+    """
+    piece = np.repeat(np.arange(len(first)), n_places)
+    at = np.arange(len(piece)) - np.repeat(np.cumsum(n_places) - n_places - first, n_places)
+    step = (t[1] - t[0])[piece]
+    is_level = np.abs(step) < _CLOSE
+    share = np.clip((places[at] - t[0][piece]) / np.where(is_level, 1, step), 0, 1)
+    here = s[0][piece] + share * (s[1] - s[0])[piece]
+    np.minimum.at(low, at, np.where(is_level, s.min(axis=0)[piece], here))
+    np.maximum.at(high, at, np.where(is_level, s.max(axis=0)[piece], here))
 
 
 def _line(ends: NDArray[np.float64], scale: NDArray[np.float64]) -> Line:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .history import ModelChoice, RunRecord
     from .io.sessions import SavedSession
     from .models.base import Segmenter
+    from .prompts import PromptSet
     from .volume import View, Volume
 from .session_base import recorded_channel
 from .session_runs import SessionRuns
@@ -126,9 +127,20 @@ class Session(SessionRuns):
         """Return a copy of all that `save` writes, to be written in another thread."""
         return self.saved(self._labels.copy())
 
-    def take_changes(self) -> frozenset[tuple[View, int]]:
-        """Return the views and frames whose labels were written since the last call."""
-        return self._stores.take_changes()
+    def take_changes(self, reader: str = "") -> frozenset[tuple[View, int]]:
+        """Return the views and frames whose labels were written since the last call.
+
+        Parameters
+        ----------
+        reader : str
+            Each reader is told of every change once, from its first call on.
+        """
+        return self._stores.take_changes(reader)
+
+    @property
+    def elsewhere(self) -> dict[View, PromptSet]:
+        """The prompts of views that were looked at before."""
+        return {view: told.prompts for view, told in self._state.elsewhere.items()}
 
     def frames_of(self, view: View, labels: NDArray[Any] | None = None) -> NDArray[Any]:
         """See labels of the image's shape, by default the session's, as frames of a view."""

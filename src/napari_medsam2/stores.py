@@ -31,16 +31,13 @@ class LabelStores:
     labels : ndarray of unsigned int
         Of the volume's label shape.
 
-    Attributes
-    ----------
-    changes : set of (View, int)
-        Views and frames that were written since `take_changes`.
     """
 
     def __init__(self, volume: Volume, labels: NDArray[Any]) -> None:
         self.volume = volume
         self.labels = labels
-        self.changes: set[tuple[View, int]] = set()
+        # What was written since each reader has asked last.
+        self._changes: dict[str, set[tuple[View, int]]] = {"": set()}
         self._stores: dict[View, LabelStore] = {}
 
     def of(self, view: View) -> LabelStore:
@@ -110,10 +107,16 @@ class LabelStores:
             assert edit.view is not None
             self.of(edit.view).redo(edit)
 
-    def take_changes(self) -> frozenset[tuple[View, int]]:
-        """Return what was written since the last call."""
-        changes = frozenset(self.changes)
-        self.changes.clear()
+    def take_changes(self, reader: str = "") -> frozenset[tuple[View, int]]:
+        """Return which frames were written since the last call.
+
+        Parameters
+        ----------
+        reader : str
+            Each reader is told of every change once, from its first call on.
+        """
+        changes = frozenset(self._changes.get(reader, ()))
+        self._changes[reader] = set()
         return changes
 
     def _fixed(self, update: MaskUpdate, view: View, kept: Kept) -> NDArray[np.bool_] | None:
@@ -152,4 +155,5 @@ class LabelStores:
 
     def _on_change(self, view: View | None, frame: int) -> None:
         assert view is not None
-        self.changes.add((view, frame))
+        for changes in self._changes.values():
+            changes.add((view, frame))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-__all__ = ["Tally"]
+__all__ = ["Tally", "pixel_counts"]
 
 _COUNTED_BY_VALUE = 2  # bytes of a label up to which an array with an entry per value is small
+# Pixels that are counted in one go: no thread holds Python up for longer than some milliseconds.
+_IN_ONE_GO = 2**20
 
 
 class Tally:
@@ -67,10 +70,25 @@ class Tally:
         bool
             Whether frames remain.
         """
-        for frame in list(self._stale)[:most]:
-            del self._stale[frame]
-            self._count(frame)
+        for frame in self.next_frames(len(self._stale) if most is None else most):
+            self.take(frame, pixel_counts(self._frames[frame]))
         return self.is_stale
+
+    def next_frames(self, most: int) -> list[int]:
+        """Return frames that are to be counted, which somebody else counts for `take`."""
+        frames = list(self._stale)[:most]
+        for frame in frames:
+            del self._stale[frame]
+        return frames
+
+    def take(self, frame: int, counts: Mapping[int, int]) -> None:
+        """Take in the number of pixels of each object on a frame, as of `pixel_counts`."""
+        for known in self._counts.values():
+            known[frame] = 0
+        for object_id, number in counts.items():
+            if object_id not in self._counts:
+                self._counts[object_id] = np.zeros(len(self._frames), np.int64)
+            self._counts[object_id][frame] = number
 
     def pixels(self, object_id: int) -> int:
         """Return how many pixels an object has on all frames together."""
@@ -82,18 +100,24 @@ class Tally:
         counts = self._counts.get(object_id)
         return np.zeros(len(self._frames), np.int64) if counts is None else counts.copy()
 
-    def _count(self, frame: int) -> None:
-        image = self._frames[frame]
-        if image.dtype.itemsize <= _COUNTED_BY_VALUE:
-            found = np.bincount(image.ravel())
+
+def pixel_counts(image: NDArray[Any]) -> dict[int, int]:
+    """Return how many pixels each object has in an image; 0 is none.
+
+    Parameters
+    ----------
+    image : ndarray of int
+        (y, x)
+    """
+    total: Counter[int] = Counter()
+    rows = max(1, _IN_ONE_GO // max(1, image.shape[1]))
+    for start in range(0, len(image), rows):
+        block = image[start : start + rows]
+        if block.dtype.itemsize <= _COUNTED_BY_VALUE:
+            found = np.bincount(block.ravel())
             ids = np.flatnonzero(found)
             numbers = found[ids]
         else:
-            ids, numbers = np.unique(image, return_counts=True)
-        for counts in self._counts.values():
-            counts[frame] = 0
-        for object_id, number in zip(ids.tolist(), numbers.tolist(), strict=True):
-            if object_id > 0:
-                if object_id not in self._counts:
-                    self._counts[object_id] = np.zeros(len(self._frames), np.int64)
-                self._counts[object_id][frame] = number
+            ids, numbers = np.unique(block, return_counts=True)
+        total.update(dict(zip(ids.tolist(), numbers.tolist(), strict=True)))
+    return {object_id: number for object_id, number in sorted(total.items()) if object_id > 0}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .axes import check_axes, check_dtype, guess_axes
 from .channels import Channels, check_channels
 from .errors import InputError
 from .levels import auto_level, check_levels, position_at
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrayLike", "FrameStack", "Geometry", "View", "Volume"]
 
-_AXES = "tzyxc"
 _UNKNOWN_UNIT = "px"
 
 
@@ -142,8 +142,8 @@ class Volume:
         shape = tuple(int(n) for n in self.data.shape)
         axes = self.axes or guess_axes(shape)
         object.__setattr__(self, "axes", axes)
-        _check_axes(axes, shape, self.name)
-        _check_dtype(np.dtype(self.data.dtype), self.name)
+        check_axes(axes, shape, self.name)
+        check_dtype(np.dtype(self.data.dtype), self.name)
         n_spatial = len(axes.replace("c", ""))
         spacing = tuple(float(s) for s in self.spacing) or (1.0,) * n_spatial
         units = tuple(self.units) or (_UNKNOWN_UNIT,) * n_spatial
@@ -368,13 +368,13 @@ class FrameStack:
         """
         y0, x0, y1, x1 = region
         height, width = self.shape
+        if region == (0, 0, height, width):
+            return self
         if self.region is not None or not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
             raise InputError(
                 f"{self.volume.name}: region {region} is no part of frames of {self.shape}"
             )
-        parts = [
-            ((y1 - y0) * h // height, (x1 - x0) * w // width) for h, w in self.frame_shapes()
-        ]
+        parts = [((y1 - y0) * h // height, (x1 - x0) * w // width) for h, w in self.frame_shapes()]
         return replace(self, level=min(self.level, auto_level(parts)), region=region)
 
     @property
@@ -495,44 +495,6 @@ class FrameStack:
         if self.axis is not None:
             fixed[self.axis] = index
         return tuple(fixed.get(i, slice(None)) for i in range(len(self.volume.label_axes)))
-
-
-def guess_axes(shape: tuple[int, ...]) -> str:
-    """Guess axes from a shape: a last axis of 3 or 4 is colour, else yx, zyx, tzyx.
-
-    Raises
-    ------
-    InputError
-        For fewer than two or more than five axes.
-    """
-    if not 2 <= len(shape) <= 5:
-        raise InputError(f"an image of shape {shape} has {len(shape)} axes; 2 to 5 are understood")
-    colour = len(shape) > 2 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4
-    spatial = len(shape) - colour
-    if spatial == 5:
-        raise InputError(f"the axes of shape {shape} cannot be guessed; name them, e.g. 'tczyx'")
-    return "tzyx"[4 - spatial :] + "c" * colour
-
-
-def _check_axes(axes: str, shape: tuple[int, ...], name: str) -> None:
-    if len(axes) != len(shape):
-        raise InputError(
-            f"{name}: axes {axes!r} name {len(axes)} axes, the array has shape {shape}"
-        )
-    if len(set(axes)) != len(axes) or not set(axes) <= set(_AXES):
-        raise InputError(f"{name}: axes {axes!r} must be different letters out of {_AXES!r}")
-    if len(axes.replace("c", "")) < 2:
-        raise InputError(f"{name}: an image needs at least two axes besides channels, got {axes!r}")
-    if 0 in shape:
-        raise InputError(f"{name}: the image is empty (shape {shape})")
-
-
-def _check_dtype(dtype: np.dtype[Any], name: str) -> None:
-    if dtype.kind not in "buif":
-        raise InputError(
-            f"{name}: intensities of type {dtype} cannot be segmented; convert to integers or "
-            "floats"
-        )
 
 
 def _sliced(data: ArrayLike, axes: str, key: dict[str, int | slice]) -> NDArray[Any]:

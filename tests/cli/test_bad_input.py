@@ -84,6 +84,8 @@ class TestBadInput:
             (["--at", "one"], "'one' is no whole number"),
             (["--channel", "1"], "no channel 1"),
             (["--channel", "x"], "--channel"),
+            (["--channel", "0,0"], "name one twice"),
+            (["--level", "1"], "no level 1; it has no coarser levels"),
             (["--spacing", "1,1"], "must be 3 positive numbers"),
             (["--spacing", "1,1,0"], "must be 3 positive numbers"),
             (["--spacing", "1,1,mm"], "'mm' is no number"),

@@ -143,6 +143,44 @@ class TestSegment:
         assert labels[0].sum() == 0
         assert labels[1].sum() == 500
 
+    def test_channels_blended_along_time_at_a_depth(self, tmp_path, bright):
+        movie = np.zeros((FRAMES, 4, 3, HEIGHT, WIDTH), np.uint8)
+        movie[:, 3, 2] = squares()
+        path = tmp_path / "movie.tif"
+        tifffile.imwrite(path, movie, imagej=True, metadata={"axes": "TZCYX"})
+        options = ("--axis", "t", "--at", "3", "--channel", "0,2")
+        result = segment(path, "--box", LEFT_BOX, *options)
+        assert result.exit_code == 0, result.output
+        labels = read_labels(tmp_path / "labels.npy")
+        assert labels[:, 3].sum() == 500
+        assert labels.sum() == 500
+
+    def test_each_blended_channel_has_its_window(self, tmp_path, bright):
+        cells = np.zeros((FRAMES, 2, HEIGHT, WIDTH), np.uint16)
+        cells[:, 1] = squares().astype(np.uint16) * 100
+        path = tmp_path / "cells.tif"
+        tifffile.imwrite(path, cells, imagej=True, metadata={"axes": "ZCYX"})
+        options = ("--channel", "0,1", "--window", "0,1,0,25500")
+        result = segment(path, "--box", LEFT_BOX, *options)
+        assert result.exit_code == 0, result.output
+        assert read_labels(tmp_path / "labels.npy").sum() == 500
+        result = segment(path, "--box", LEFT_BOX, "--channel", "0,1", "--window", "0,1,0",
+                         output="again.npy")  # fmt: skip
+        assert "2 channels are blended; give low and high once, or 2 times" in one_line(result)
+
+    def test_a_level_of_a_pyramid(self, tmp_path, bright):
+        image = squares()
+        path = tmp_path / "slide.ome.tif"
+        with tifffile.TiffWriter(path, ome=True) as tif:
+            named = {"metadata": {"axes": "ZYX"}, "photometric": "minisblack"}
+            tif.write(image, subifds=1, **named)
+            tif.write(image[:, ::2, ::2], subfiletype=1, **named)
+        result = segment(path, "--box", LEFT_BOX, "--level", "2")
+        assert "there is no level 2; it has levels 0 to 1" in one_line(result)
+        result = segment(path, "--box", LEFT_BOX, "--level", "0")
+        assert result.exit_code == 0, result.output
+        assert read_labels(tmp_path / "labels.npy").shape == image.shape
+
     def test_a_click_refines_a_box(self, image, bright):
         result = segment(image, "--box", LEFT_BOX, "--point", "2,15,12,+", "--slice-only")
         assert result.exit_code == 0, result.output

@@ -156,18 +156,14 @@ class TestApply:
         assert labels[1, 29, 39] == 0
 
     def test_needs_no_model(self, viewer_model):
-        def refuse(*args, **options):
-            session = session_maker(None)(*args, **options)
-            assert session.model is None
-            return session
-
-        controller = Controller(viewer_model, refuse)
+        controller = Controller(viewer_model)
         controller.session.labels[1, 20:30, 20:30] = 1
         controller.session.labels[1, 25, 25] = 0
         controller.bench.desk.show_results()
         cleaned(controller, HOLES)
         assert controller.last_error is None
         assert controller.session.labels[1, 25, 25] == 1
+        assert not controller.session.has_model
         controller.close()
 
     def test_says_what_came_of_it(self, controller):

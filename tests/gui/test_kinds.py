@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -14,9 +16,9 @@ import napari_medsam2 as nm
 from napari_medsam2.gui.controller import Controller
 from napari_medsam2.gui.splitting import channel_axes
 from napari_medsam2.io.layers import image_layers
-from napari_medsam2.volume import Volume
 
-AREA = int(disc().sum())
+if TYPE_CHECKING:
+    from napari_medsam2.volume import Volume
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from tests.gui.conftest import BOX, disc, rectangle, session_maker
-from tests.gui.hands import canvas, drag, pixel, press
+from tests.gui.hands import canvas, click, drag, pixel, press
 
 import napari_medsam2 as nm
 from napari_medsam2.gui.keys import KEYS
+from napari_medsam2.gui.objects_table import ID, NAME
 from napari_medsam2.gui.widget import MedSAM2Widget
 
 if TYPE_CHECKING:
@@ -157,13 +158,13 @@ def test_new_object_key_and_table(viewer, widget, qtbot):
     assert widget.controller.tools.object_id == 2
     qtbot.waitUntil(lambda: widget.objects.table.rowCount() == 2)
     table = widget.objects.table
-    assert [table.item(r, 0).text() for r in range(2)] == ["1", "2"]
-    assert table.item(0, 1).text() == "first"
-    table.selectRow(0)
+    assert [table.item(r, ID).text() for r in range(2)] == ["1", "2"]
+    assert table.item(0, NAME).text() == "first"
+    table.setCurrentCell(0, NAME)
     assert widget.controller.tools.object_id == 1
-    table.item(0, 1).setText("liver")
+    table.item(0, NAME).setText("liver")
     assert widget.controller.session.prompts[1].name == "liver"
-    table.cellWidget(0, 4).click()
+    click(widget.objects.delete, qtbot)
     qtbot.waitUntil(lambda: table.rowCount() == 1)
 
 

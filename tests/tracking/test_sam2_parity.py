@@ -125,7 +125,7 @@ def test_correction_after_propagation(frames: np.ndarray) -> None:
     _, _, corrected = pair.reference.add_new_points_or_box(state, 10, 1, **clicks)
 
     told = PromptSet().add(1, BoxPrompt(1, BOX), PointPrompt(10, ((50, 60),), (0,)))
-    sweeps = pair.stream(frames, told, corrections={1: frozenset({10})})
+    sweeps = pair.stream(frames, told, corrections={1: {10: 1}})
     ours = sweeps.segment(10)[1]
     assert ours is not None
     assert np.abs(ours.logits - corrected[0, 0].numpy()).max() <= TOLERANCE

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_medsam2.prompts import Prompt
-    from napari_medsam2.volume import FrameStack
+    from napari_medsam2.volume import FrameStack, View
 
 __all__ = [
     "Collected",
@@ -77,9 +77,13 @@ class FrameView:
     @classmethod
     def of(cls, stack: FrameStack) -> FrameView:
         """Return the view of a session's frames."""
-        shape = stack.volume.label_shape
-        others = [i for i in range(len(shape)) if i != stack.axis]
-        return cls(shape, stack.axis, tuple(zip(others[:-2], stack.at, strict=True)))
+        return cls.at(stack.volume.label_shape, stack.view)
+
+    @classmethod
+    def at(cls, shape: tuple[int, ...], view: View) -> FrameView:
+        """Return how the frames of a view lie in labels of a shape."""
+        others = [i for i in range(len(shape)) if i != view.axis]
+        return cls(shape, view.axis, tuple(zip(others[:-2], view.at, strict=True)))
 
     @property
     def plane(self) -> tuple[int, int]:

@@ -75,6 +75,11 @@ class Bench:
         return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
 
     @property
+    def desks(self) -> tuple[Desk, ...]:
+        """The desks of all images that were in use, in the viewer still."""
+        return tuple(self._desks.values())
+
+    @property
     def image(self) -> Image | None:
         """The image in use."""
         return None if self.desk is None else self.desk.image

@@ -12,7 +12,7 @@ from napari_medsam2.session import Session
 from . import files
 from .comparison import Comparer
 from .copying import Copier
-from .finishing import Finishing
+from .keeping import Keeping
 from .learning import Learner
 from .lookahead import Lookahead
 from .news import News
@@ -40,7 +40,7 @@ __all__ = ["Controller"]
 _DEBOUNCE = 0.15  # seconds that what is moved must rest before it is read
 
 
-class Controller(Finishing):
+class Controller(Keeping):
     """Segment the images of a viewer.
 
     Requests return at once; the work happens in a thread. Whoever shows the controller calls `poll`
@@ -75,6 +75,10 @@ class Controller(Finishing):
         Writes the session as a script or a command.
     review : Review
         Goes through the result and accepts slices.
+    autosaver : Autosaver
+        Writes the work on all images in the background.
+    recovery : Recovery
+        Offers what a crash has left behind.
     segment_while_drawing : bool
         Whether a slice is segmented as soon as a prompt is drawn on it.
     last_error : MedSAM2Error or None
@@ -196,11 +200,12 @@ class Controller(Finishing):
         values : {"instances", "names"}
             One value an object, or one a name, with a table of the names beside the labels.
         """
-        return self._when_idle(lambda: self._save(path, partial(files.save_labels, values=values)))
+        save = partial(files.save_labels, values=values)
+        return self._when_idle(lambda: self._save(path, save, whole=False))
 
     def save_session(self, path: str | Path) -> bool:
         """Write prompts, settings, scores and labels to a session file, in the thread."""
-        return self._when_idle(lambda: self._save(path, files.save_session))
+        return self._when_idle(lambda: self._save(path, files.save_session, whole=True))
 
     def open_session(self, path: str | Path) -> bool:
         """Open a session file on the image in use, or with its own image if there is none."""
@@ -226,6 +231,7 @@ class Controller(Finishing):
         desk = self.bench.desk
         others = (self._runner, self.model_files, self.comparer, self.learner)
         is_busy = any(other.is_busy for other in others) or self._is_finishing
+        is_busy = is_busy or self._is_keeping or self.census.is_busy
         if is_busy or self._warming is not None:
             return True
         return desk is not None and (
@@ -252,6 +258,8 @@ class Controller(Finishing):
         self.comparer.poll()
         self.learner.poll()
         self._poll_finishing()
+        self._count()
+        self._poll_keeping()
         if self._warming is not None and self._warming.receive() is not None:
             self._warming = None
             self.warmed_up.emit()
@@ -300,6 +308,8 @@ class Controller(Finishing):
             self.comparer.close()
             self.learner.close()
             self._close_finishing()
+            self.census.close()
+            self._close_keeping()
             self._let_go()
 
     # Inside
@@ -325,9 +335,12 @@ class Controller(Finishing):
 
         self._when_idle(follow, stop=not self.is_propagating)
 
-    def _save(self, path: str | Path, save: Callable[[Session, str | Path], Path]) -> None:
+    def _save(
+        self, path: str | Path, save: Callable[[Session, str | Path], Path], *, whole: bool
+    ) -> None:
         session = self._session_in_line()
-        self._begin_task(lambda: save(session, path), partial(self._on_saved, session.runs))
+        done = self.autosaver.being_saved(session, whole=whole)
+        self._begin_task(lambda: save(session, path), partial(self._on_saved, session.runs, done))
 
     # Events
 
@@ -337,7 +350,11 @@ class Controller(Finishing):
         else:
             self.lookahead.pause()
 
-    def _on_saved(self, runs: tuple[RunRecord, ...], outcome: Outcome) -> None:
+    def _on_saved(
+        self, runs: tuple[RunRecord, ...], done: Callable[[], None], outcome: Outcome
+    ) -> None:
+        if outcome.error is None:
+            done()
         self.copier.note_saved(outcome.value, runs)
         self._conclude(outcome, f"Saved {outcome.value}")
 

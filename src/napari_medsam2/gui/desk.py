@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from psygnal import Signal
 
 from napari_medsam2.errors import PromptError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
     from napari.layers import Image
+    from numpy.typing import NDArray
 
     from napari_medsam2.session import Session
     from napari_medsam2.volume import Volume
@@ -156,7 +158,11 @@ class Desk:
         """Make the prompt layers show the session's prompts."""
         session = self.keeper.session
         assert session is not None
-        self.prompts.write(session.prompts, self.view)
+        elsewhere = {
+            FrameView.at(session.volume.label_shape, view): prompts
+            for view, prompts in session.elsewhere.items()
+        }
+        self.prompts.write(session.prompts, self.view, elsewhere)
         self._written = session.prompts
         self.is_edited = False
 
@@ -172,6 +178,16 @@ class Desk:
             return None
         session, frame = self.open(settings), self.shown_frame()
         return None if frame is None else (session, frame)
+
+    def colour(self, object_id: int) -> NDArray[np.float32]:
+        """Return the RGBA of an object, hidden or not."""
+        rgba = self.results.colormap.map(np.array([object_id], dtype=np.uint16))
+        return np.asarray(rgba, dtype=np.float32)[0]
+
+    def hide(self, hidden: frozenset[int], known: Iterable[int]) -> None:
+        """Show all objects and their prompts but some."""
+        if self.results.hide(hidden, known):
+            self.prompts.recolour()
 
     def show_results(self) -> None:
         """Make the result layer if there is none, and put all layers where the image is."""

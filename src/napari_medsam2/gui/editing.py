@@ -10,7 +10,6 @@ from psygnal import Signal
 
 from . import notify
 from .bench import Bench
-from .objects import ObjectInfo, free_id, list_objects
 from .relay import relay
 from .requests import Requests
 from .tools import Tools
@@ -80,24 +79,6 @@ class Editing(Requests):
             return desk.session
         return desk.open(self.bench.settings)
 
-    @property
-    def objects(self) -> list[ObjectInfo]:
-        """The objects of the image, with the one that is drawn now."""
-        desk = self.bench.desk
-        if desk is None:
-            return []
-        return list_objects(desk.session, self.tools.object_id, desk.prompts.colour)
-
-    def new_object(self) -> int:
-        """Select the next id that has neither prompts nor labels, and return it."""
-        self._read_prompts()
-        desk = self.bench.desk
-        layer = None if desk is None else desk.results.layer
-        self.tools.select(free_id(None if desk is None else desk.session, layer))
-        how = "draw a box around it" + (" or click on it" if self.tools.takes_points else "")
-        self.message.emit(f"Object {self.tools.object_id}: {how}")
-        return self.tools.object_id
-
     def use_box_tool(self) -> bool:
         """Get ready to draw boxes around the object in use."""
         return self._guarded(self.tools.use_box)
@@ -120,24 +101,6 @@ class Editing(Requests):
     def split_channels(self, axis: int) -> bool:
         """Put a layer for each channel in the place of the image in use, by its axis of them."""
         return self._guarded(lambda: self.bench.split(axis))
-
-    def rename_object(self, object_id: int, name: str) -> bool:
-        """Give an object a name."""
-        return self._guarded(lambda: self._change(lambda s: s.rename_object(object_id, name)))
-
-    def remove_object(self, object_id: int) -> bool:
-        """Remove an object with its prompts and labels; undo brings it back."""
-
-        def remove() -> None:
-            session = self._session_in_line()
-            if object_id in session.prompts or object_id in session.scores:
-                self._change(lambda s: s.remove_object(object_id))
-                self.relabelled.emit()
-            left = [o.id for o in self.objects if o.id != object_id]
-            if object_id == self.tools.object_id:
-                self.tools.select(left[-1] if left else 1)
-
-        return self._when_idle(remove, stop=True)
 
     def undo(self) -> bool:
         """Take back the last step, prompts and masks together; stops a run first."""

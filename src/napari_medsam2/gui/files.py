@@ -11,6 +11,7 @@ from napari_medsam2.session import Session
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_medsam2.io.autosave import Autosave, Leftover
     from napari_medsam2.volume import Volume
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "VALUES",
     "Values",
     "open_session",
+    "recover",
     "save_labels",
     "save_session",
 ]
@@ -49,3 +51,13 @@ def save_session(session: Session, path: str | Path) -> Path:
 def open_session(path: str | Path, image: Volume | None, device: str) -> Session:
     """Read a session, on an image or on its own."""
     return Session.load(path, image, device=device)
+
+
+def recover(leftover: Leftover, image: Volume | None, device: str) -> tuple[Session, Autosave]:
+    """Read what was left behind, on an image or on its own; no other program can take it then."""
+    place = leftover.take()
+    try:
+        return Session.load(place.path, image, device=device), place
+    except BaseException:
+        place.release()
+        raise

@@ -48,6 +48,7 @@ class ImagePanel(Section):
             "among them",
             self._split,
         )
+        self.menu = QMenu(self)  # the axes to split at, where it is not clear which
         self.level = Choice(
             "The level of the pyramid that the model sees; results are always at full resolution. "
             "Automatic is the coarsest whose frames still have 1024 pixels on their shorter side, "
@@ -127,13 +128,13 @@ class ImagePanel(Section):
         if len(axes) == 1:
             self._split_at(axes[0])
             return
-        menu = QMenu(self)
+        self.menu.clear()
         for axis in axes:
             text = f"Axis {axis} ({int(full_resolution(image).shape[axis])} channels)"
-            action = menu.addAction(text)
+            action = self.menu.addAction(text)
             assert action is not None
             action.triggered.connect(partial(self._split_at, axis))
-        menu.popup(self.split.mapToGlobal(self.split.rect().bottomLeft()))
+        self.menu.popup(self.split.mapToGlobal(self.split.rect().bottomLeft()))
 
     def _split_at(self, axis: int, *_: Any) -> None:
         self._controller.split_channels(axis)

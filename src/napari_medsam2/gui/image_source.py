@@ -76,10 +76,12 @@ class ImageSource:
         """Return the choice of window; contrast limits of the layers as numbers."""
         if settings.window != "display":
             return settings.window
-        limits = [None if layer.rgb else layer.contrast_limits for layer in self.layers]
-        if any(pair is None for pair in limits):
-            return "auto"
-        return tuple(float(value) for pair in limits for value in pair)
+        limits: list[float] = []
+        for layer in self.layers:
+            if layer.rgb or layer.contrast_limits is None:
+                return "auto"
+            limits += (float(value) for value in layer.contrast_limits)
+        return tuple(limits)
 
     def level(self, settings: Settings) -> int | None:
         """Return the level that the model sees, None for the one by default."""

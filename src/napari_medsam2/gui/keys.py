@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Labels
 from napari.utils.key_bindings import coerce_keybinding
 
+from .actions import ACTIONS
 from .adapters import NEGATIVE, POSITIVE
-from .review import REVIEW_KEYS, review_actions
+from .preferences import DEFAULT_KEYS
+from .review import review_actions
 from .tools import PAINTING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari.components import ViewerModel
 
@@ -21,30 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KEYS", "Keys"]
 
-# Key as napari writes it, and what it does.
-KEYS: dict[str, str] = {
-    "B": "Box tool",
-    "P": "Point tool, on the object",
-    "Shift-P": "Point tool, beside the object",
-    "L": "Lasso tool",
-    "K": "Scribble tool, on the object",
-    "Shift-K": "Scribble tool, beside the object",
-    "R": "Brush on the result",
-    "T": "Turn clicks and scribbles positive or negative (Shift: a single negative one)",
-    "U": "Use the mask on this slice as a prompt",
-    "Shift-C": "Clear the prompts of the object on this slice",
-    "N": "New object",
-    "S": "Segment this slice",
-    **REVIEW_KEYS,
-    "Control-Z": "Undo, prompts and masks alike",
-    "Control-Shift-Z": "Redo",
-    "Shift-Right": "Carry the masks to the next slice",
-    "Shift-Left": "Carry the masks to the slice before",
-    "Control-Shift-Right": "Propagate from here to the next prompt",
-    "Control-Shift-Left": "Propagate from here back to the prompt before",
-    "H": "Hold a propagation, or go on with it",
-    "Escape": "Stop, keeping what is done",
-}
+# The usual keys, as napari writes them, and what they do.
+KEYS: dict[str, str] = {action.key: action.text for action in ACTIONS.values()}
 
 
 class Keys:
@@ -59,19 +39,36 @@ class Keys:
     ----------
     viewer : ViewerModel
     controller : Controller
+    keys : mapping of str to str
+        Name of an action to its key, as napari writes it; "" is none.
     """
 
-    def __init__(self, viewer: ViewerModel, controller: Controller) -> None:
+    def __init__(
+        self, viewer: ViewerModel, controller: Controller, keys: Mapping[str, str] = DEFAULT_KEYS
+    ) -> None:
         self._controller = controller
+        self._keys = keys
         self._before: list[tuple[Any, Any, Any, Any]] = []
         self._bind(viewer)
         for layer in controller.bench.layers:
             self._bind(layer)
         controller.bench.layer_created.connect(self._bind)
 
+    def use(self, keys: Mapping[str, str]) -> None:
+        """Bind other keys from now on."""
+        if keys != self._keys:
+            self._keys = keys
+            owners = {id(owner): owner for owner, *_ in self._before}
+            self._give_back()
+            for owner in owners.values():
+                self._bind(owner)
+
     def close(self) -> None:
         """Give every key back."""
         self._controller.bench.layer_created.disconnect(self._bind)
+        self._give_back()
+
+    def _give_back(self) -> None:
         for owner, key, ours, before in self._before:
             if owner.keymap.get(key) is ours:
                 owner.bind_key(key, before, overwrite=True)
@@ -85,36 +82,40 @@ class Keys:
             self._before.append((owner, code, action, before))
 
     def _actions(self, owner: Any) -> dict[str, Callable[[Any], None]]:
+        """Return what to call for each key."""
         controller = self._controller
         plain: dict[str, Callable[[], Any]] = {
-            "B": partial(controller.use_tool, "box"),
-            "P": partial(controller.use_tool, "point", POSITIVE),
-            "Shift-P": partial(controller.use_tool, "point", NEGATIVE),
-            "L": partial(controller.use_tool, "lasso"),
-            "K": partial(controller.use_tool, "scribble", POSITIVE),
-            "Shift-K": partial(controller.use_tool, "scribble", NEGATIVE),
-            "R": partial(controller.use_tool, "brush"),
-            "T": controller.tools.toggle_polarity,
-            "U": controller.use_labels,
-            "Shift-C": controller.clear_prompts_here,
-            "N": controller.new_object,
-            "S": controller.segment_slice,
+            "box": partial(controller.use_tool, "box"),
+            "point": partial(controller.use_tool, "point", POSITIVE),
+            "point_beside": partial(controller.use_tool, "point", NEGATIVE),
+            "lasso": partial(controller.use_tool, "lasso"),
+            "scribble": partial(controller.use_tool, "scribble", POSITIVE),
+            "scribble_beside": partial(controller.use_tool, "scribble", NEGATIVE),
+            "brush": partial(controller.use_tool, "brush"),
+            "polarity": controller.tools.toggle_polarity,
+            "use_mask": controller.use_labels,
+            "clear_prompts": controller.clear_prompts_here,
+            "new_object": controller.new_object,
+            "segment": controller.segment_slice,
             **review_actions(controller),
-            "Control-Z": controller.undo,
-            "Control-Shift-Z": controller.redo,
-            "Shift-Right": partial(controller.carry, "forward"),
-            "Shift-Left": partial(controller.carry, "backward"),
-            "Control-Shift-Right": partial(controller.propagate_to_next_prompt, "forward"),
-            "Control-Shift-Left": partial(controller.propagate_to_next_prompt, "backward"),
-            "H": controller.toggle_pause,
-            "Escape": controller.cancel,
+            "undo": controller.undo,
+            "redo": controller.redo,
+            "carry_forward": partial(controller.carry, "forward"),
+            "carry_backward": partial(controller.carry, "backward"),
+            "to_next_prompt": partial(controller.propagate_to_next_prompt, "forward"),
+            "to_previous_prompt": partial(controller.propagate_to_next_prompt, "backward"),
+            "pause": controller.toggle_pause,
+            "stop": controller.cancel,
         }
         return {
-            key: self._action(key, action, isinstance(owner, Labels))
-            for key, action in plain.items()
+            key: self._action(name, key, plain[name], isinstance(owner, Labels))
+            for name, key in self._keys.items()
+            if key
         }
 
-    def _action(self, key: str, ours: Callable[[], Any], on_labels: bool) -> Callable[[Any], None]:
+    def _action(
+        self, name: str, key: str, ours: Callable[[], Any], on_labels: bool
+    ) -> Callable[[Any], None]:
         code = coerce_keybinding(key)
 
         def pressed(owner: Any) -> None:
@@ -122,7 +123,7 @@ class Keys:
             # Escape also ends the drawing of an outline, on every layer.
             is_painting = on_labels and str(owner.mode) in PAINTING
             ends_drawing = self._controller.state == "idle" or is_painting
-            if theirs is not None and key == "Escape" and ends_drawing:
+            if theirs is not None and name == "stop" and ends_drawing:
                 theirs(owner)
             else:
                 ours()

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
     from .adapters import FrameView
 
-__all__ = ["bared", "is_preview", "masks_of", "other_labels", "plane_of", "told", "values_on"]
+__all__ = ["bared", "is_preview", "masks_of", "other_labels", "plane_of", "told"]
+
+# Of all masks together.
+_MOST_PIXELS = 2**29
 
 _SAID = {
     BoxPrompt: ("box", "boxes"),
@@ -81,11 +84,6 @@ def plane_of(layer: Labels, view: FrameView, frame: int) -> NDArray[Any]:
     )
 
 
-def values_on(layer: Labels, view: FrameView, frame: int) -> list[int]:
-    """Return the labels of a layer on a frame, ascending, without the background."""
-    return [int(v) for v in np.unique(plane_of(layer, view, frame)) if v]
-
-
 def masks_of(
     layer: Labels, view: FrameView, frame: int, value: int | None, object_id: int
 ) -> dict[int, NDArray[np.bool_]]:
@@ -107,14 +105,29 @@ def masks_of(
         If the layer does not fit, there is nothing on the frame, or a label is no object id.
     """
     plane = plane_of(layer, view, frame)
-    if value is not None:
-        wanted = {object_id: value}
-    else:
-        wanted = {check_object_id(int(v)): int(v) for v in np.unique(plane) if v}
-    masks = {i: mask for i, v in wanted.items() if (mask := plane == v).any()}
-    if not masks:
+    masks = _every(layer, plane) if value is None else {object_id: plane == value}
+    if not any(mask.any() for mask in masks.values()):
         what = "no label" if value is None else f"no label {value}"
         raise PromptError(f"{layer.name} has {what} on this slice: go to one where it has")
+    return masks
+
+
+def _every(layer: Labels, plane: NDArray[Any]) -> dict[int, NDArray[np.bool_]]:
+    from scipy import ndimage
+
+    check_object_id(max(1, int(plane.max(initial=0))))
+    # Boxes in one pass: comparing the whole plane with each of hundreds of labels takes seconds.
+    boxes = ndimage.find_objects(plane.astype(np.int32, copy=False))
+    found = [(number, box) for number, box in enumerate(boxes, 1) if box is not None]
+    if len(found) * plane.size > _MOST_PIXELS:
+        raise InputError(
+            f"{layer.name} has {len(found)} labels on this slice, too many to be prompts at once "
+            "in an image of this size; choose one of them"
+        )
+    masks = {}
+    for number, box in found:
+        masks[number] = np.zeros(plane.shape, dtype=bool)
+        masks[number][box] = plane[box] == number
     return masks
 
 

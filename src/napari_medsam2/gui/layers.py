@@ -11,8 +11,10 @@ from napari.utils.colormaps import CyclicLabelColormap
 from napari_medsam2.errors import InputError
 from napari_medsam2.volume import Volume
 
+from .adapters import nearest
+
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
+    from napari.components import Dims, ViewerModel
     from numpy.typing import NDArray
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "new_points",
     "placement",
     "points_name",
+    "snap",
     "preview_name",
     "unit_symbol",
     "volume_of",
@@ -145,6 +148,23 @@ def align(layer: Labels | Points | Shapes, image: Image) -> None:
     for name, value in placement(image).items():
         if not is_same(getattr(layer, name), value):
             setattr(layer, name, value)
+
+
+def snap(layer: Points | Shapes, image: Image, dims: Dims) -> None:
+    """Move a layer along the sliders so that it shows one of its own slices exactly.
+
+    Sliders move in the steps of the finest layer and so may stand between two slices of an image.
+    A shape that is drawn there is on no slice, and napari fails. Until `align`, the layer lies a
+    part of a slice, less than a half, beside its image; that is not to be seen.
+    """
+    offset = dims.ndim - image.ndim
+    at = image.world_to_data(dims.point)
+    translate = np.array(image.translate, dtype=float)
+    for axis in (i - offset for i in dims.not_displayed if i >= offset):
+        between = float(at[axis]) - nearest(float(at[axis]))
+        translate[axis] += between * float(image.scale[axis])
+    if not np.allclose(layer.translate, translate, atol=1e-9):
+        layer.translate = translate
 
 
 def is_same(a: Any, b: Any) -> bool:

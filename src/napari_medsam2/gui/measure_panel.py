@@ -237,6 +237,7 @@ def _pretty(unit: str) -> str:
 
 def _view(model: _Rows) -> QTableView:
     table = QTableView()
+    table.setToolTip("Click on an object to go to the slice where it was measured")
     table.setModel(model)
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

@@ -2,124 +2,108 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QTableWidget,
-    QTableWidgetItem,
-    QToolButton,
-)
+from qtpy.QtCore import QSignalBlocker
 
-from .parts import Section, button, swatch
+from .objects_table import ObjectsTable
+from .parts import Section, row
+from .tool_button import ToolButton
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .controller import Controller
-    from .objects import ObjectInfo
 
 __all__ = ["ObjectsPanel"]
 
-_ROW_HEIGHT = 22
-_SHOWN_ROWS = 4
-_ID, _NAME, _PROMPTS, _FRAMES, _REMOVE = range(5)
-
 
 class ObjectsPanel(Section):
-    """The list of objects, and `New object`."""
+    """The table of objects, and what can be done with those selected."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__("Objects")
         self._controller = controller
-        self._shown: list[ObjectInfo] = []
-        self.table = self._make_table()
+        self.table = ObjectsTable()
+        self.table.chosen.connect(controller.tools.select)
+        self.table.renamed.connect(controller.rename_object)
+        self.table.seen.connect(self._on_seen)
+        self.table.locked.connect(self._on_locked)
         self.body.addWidget(self.table)
-        self.new = button(
-            "New object", "Draw another object, in another colour (N)", controller.new_object
+        self.new = _button("new", "New object, in another colour (N)", controller.new_object)
+        self.merge = _button(
+            "merge",
+            "Merge the selected objects into the one in use (Ctrl+click selects several)",
+            self._on_merge,
         )
-        self.body.addWidget(self.new)
+        self.delete = _button(
+            "delete",
+            "Delete the selected objects: their prompts and their labels",
+            self._on_delete,
+        )
+        self.up = _button(
+            "up", "Move the object in use up: it wins overlaps", lambda: self._move(-1)
+        )
+        self.down = _button("down", "Move the object in use down", lambda: self._move(1))
+        self.order = ToolButton("order", "Upper rows win", self._on_order)
+        self.order.setToolTip(
+            "Whether upper rows win where objects overlap, from the next run on. Off: the model "
+            "tells to which object a pixel belongs"
+        )
+        self.buttons = (self.new, self.merge, self.delete, self.up, self.down, self.order)
+        line = row(*self.buttons)
+        line.addStretch(1)
+        self.body.addLayout(line)
 
     def refresh(self) -> None:
-        """Show the present objects and tools."""
-        tools = self._controller.tools
-        objects = self._controller.objects
-        if objects != self._shown:
-            rows_stay = [o.id for o in objects] == [o.id for o in self._shown]
-            self._shown = objects
-            if not rows_stay:
-                self._make_rows(objects)
-            self._write_rows(objects)
-        with QSignalBlocker(self.table):
-            ids = [info.id for info in objects]
-            if tools.object_id in ids:
-                self.table.selectRow(ids.index(tools.object_id))
-        has_image = self._controller.bench.image is not None
-        for widget in (self.new, self.table):
+        """Show the present objects."""
+        controller = self._controller
+        has_image = controller.bench.image is not None
+        self.table.show_objects(controller.objects, controller.tools.object_id)
+        order = self._order()
+        for widget in (self.table, *self.buttons):
             widget.setEnabled(has_image)
+        several = len(controller.objects) > 1
+        for push in (self.merge, self.up, self.down, self.order):
+            push.setEnabled(has_image and several)
+        with QSignalBlocker(self.order):
+            self.order.setChecked(bool(order))
 
-    def _make_table(self) -> QTableWidget:
-        table = QTableWidget(0, 5)
-        table.setHorizontalHeaderLabels(["Id", "Name", "Prompts", "Frames", ""])
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setShowGrid(False)
-        rows, header = table.verticalHeader(), table.horizontalHeader()
-        assert rows is not None
-        assert header is not None
-        rows.hide()
-        rows.setDefaultSectionSize(_ROW_HEIGHT)
-        header.setHighlightSections(False)
-        header.setMinimumSectionSize(22)
-        for column in (_ID, _PROMPTS, _FRAMES, _REMOVE):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
-        table.setFixedHeight((_SHOWN_ROWS + 1) * _ROW_HEIGHT + 6)
-        table.setToolTip("Click to draw an object further; double-click its name to change it")
-        table.itemSelectionChanged.connect(self._on_selected)
-        table.itemChanged.connect(self._on_renamed)
-        return table
+    def _order(self) -> tuple[int, ...]:
+        desk = self._controller.bench.desk
+        return () if desk is None or desk.session is None else desk.session.order
 
-    def _make_rows(self, objects: list[ObjectInfo]) -> None:
-        with QSignalBlocker(self.table):
-            self.table.setRowCount(len(objects))
-            for number, info in enumerate(objects):
-                for column in (_ID, _NAME, _PROMPTS, _FRAMES):
-                    item = QTableWidgetItem()
-                    if column != _NAME:
-                        item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
-                    if column in (_PROMPTS, _FRAMES):
-                        item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-                    self.table.setItem(number, column, item)
-                self.table.setCellWidget(number, _REMOVE, self._remove_button(info.id))
+    def _on_seen(self, object_id: int) -> None:
+        hidden = self._controller.session.hidden
+        self._controller.hide_object(object_id, object_id not in hidden)
 
-    def _write_rows(self, objects: list[ObjectInfo]) -> None:
-        with QSignalBlocker(self.table):
-            for number, info in enumerate(objects):
-                texts = (str(info.id), info.name, str(info.n_prompts), str(info.n_frames))
-                for column, text in enumerate(texts):
-                    item = self.table.item(number, column)
-                    assert item is not None
-                    if item.text() != text:
-                        item.setText(text)
-                    if column == _ID:
-                        item.setIcon(swatch(info.colour))
+    def _on_locked(self, object_id: int) -> None:
+        locked = self._controller.session.locked
+        self._controller.lock_object(object_id, object_id not in locked)
 
-    def _remove_button(self, object_id: int) -> QToolButton:
-        push = QToolButton()
-        push.setText("✕")
-        push.setAutoRaise(True)
-        push.setStyleSheet("background: transparent; border: none")
-        push.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        push.setToolTip(f"Remove object {object_id}, its prompts and its labels")
-        push.clicked.connect(lambda *_: self._controller.remove_object(object_id))
-        return push
+    def _on_merge(self) -> None:
+        into = self._controller.tools.object_id
+        self._controller.merge_objects([i for i in self.table.selected_ids if i != into], into)
 
-    def _on_selected(self) -> None:
-        number = self.table.currentRow()
-        if 0 <= number < len(self._shown):
-            self._controller.tools.select(self._shown[number].id)
+    def _on_delete(self) -> None:
+        chosen = self.table.selected_ids or [self._controller.tools.object_id]
+        self._controller.remove_objects(chosen)
 
-    def _on_renamed(self, item: QTableWidgetItem) -> None:
-        if item.column() == _NAME and item.row() < len(self._shown):
-            self._controller.rename_object(self._shown[item.row()].id, item.text().strip())
+    def _move(self, by: int) -> None:
+        controller = self._controller
+        ids = [info.id for info in controller.objects]
+        at = ids.index(controller.tools.object_id)
+        to = min(max(at + by, 0), len(ids) - 1)
+        ids.insert(to, ids.pop(at))
+        controller.reorder_objects(ids)
+
+    def _on_order(self) -> None:
+        ids = [info.id for info in self._controller.objects]
+        self._controller.reorder_objects([] if self._order() else ids)
+        self.refresh()
+
+
+def _button(glyph: str, tip: str, clicked: Callable[[], Any]) -> ToolButton:
+    push = ToolButton(glyph, tip.split(":")[0], clicked, checkable=False)
+    push.setToolTip(tip)
+    return push

@@ -15,6 +15,7 @@ from napari_medsam2.errors import MedSAM2Error
 from napari_medsam2.models import DEFAULT_MODEL
 from napari_medsam2.tracking.embeddings import DEFAULT_CACHE_MB
 
+from .actions import ACTIONS
 from .settings import DEVICES, PRECISIONS
 
 if TYPE_CHECKING:
@@ -23,16 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_KEYS", "MAX_CACHE_MB", "Preferences", "checked", "told_key"]
 
 # Action, and its key as napari writes it; "" is none.
-DEFAULT_KEYS: dict[str, str] = {
-    "box": "B",
-    "point": "P",
-    "polarity": "T",
-    "new_object": "N",
-    "segment": "S",
-    "undo": "Control-Z",
-    "redo": "Control-Shift-Z",
-    "stop": "Escape",
-}
+DEFAULT_KEYS: dict[str, str] = {name: action.key for name, action in ACTIONS.items()}
 
 MAX_CACHE_MB = 262_144
 _AUTOSAVE = (5, 60)

@@ -21,6 +21,7 @@ from .layers import (
     new_boxes,
     new_points,
     points_name,
+    snap,
 )
 from .prompt_items import (
     SYMBOLS,
@@ -35,7 +36,7 @@ from .prompt_items import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from napari.components import ViewerModel
     from napari.layers import Image
@@ -169,21 +170,41 @@ class PromptLayers:
             self._writing = False
         return found
 
-    def write(self, prompts: PromptSet, view: FrameView) -> None:
-        """Make the layers show these prompts; items of other views stay as they are."""
+    def write(
+        self,
+        prompts: PromptSet,
+        view: FrameView,
+        elsewhere: Mapping[FrameView, PromptSet] | None = None,
+    ) -> None:
+        """Make the layers show these prompts, and those of other views; the rest stays."""
+        wanted = {view: prompts, **(elsewhere or {})}
         self._writing = True
         try:
             shapes, points = read_shapes(self.boxes), read_points(self.points, self._axis)
-            now = collect(shapes, points, view, prompts)
-            if now.prompts == prompts and not (now.stray_shapes or now.stray_points):
+            now = [collect(shapes, points, at, said) for at, said in wanted.items()]
+            is_shown = all(n.prompts == said for n, said in zip(now, wanted.values(), strict=True))
+            if is_shown and not any(n.stray_shapes or n.stray_points for n in now):
                 return
-            new_shapes = [shapes[i] for i in now.other_shapes] + draw_shapes(prompts, view)
+            apart = set.intersection(*(set(n.other_shapes) for n in now))
+            new_shapes = [shapes[i] for i in sorted(apart)]
+            new_shapes += [s for at, said in wanted.items() for s in draw_shapes(said, at)]
             if new_shapes or self.boxes is not None:
                 write_shapes(self._ensure_boxes(), new_shapes, self._rgba)
-            new_clicks = [points[i] for i in now.other_points] + draw_points(prompts, view)
+            apart = set.intersection(*(set(n.other_points) for n in now))
+            new_clicks = [points[i] for i in sorted(apart)]
+            new_clicks += [p for at, said in wanted.items() for p in draw_points(said, at)]
             if new_clicks or self.points is not None:
                 write_points(self._ensure_points(), new_clicks, self._rgba)
             self._apply_defaults()
+        finally:
+            self._writing = False
+
+    def recolour(self) -> None:
+        """Let prompts have the colours that their objects have now."""
+        self._writing = True
+        try:
+            dress_shapes(self.boxes, self._rgba)
+            dress_points(self.points, self._rgba)
         finally:
             self._writing = False
 
@@ -255,9 +276,10 @@ class PromptLayers:
         self._apply_defaults()
 
     def _on_press(self, layer: Shapes | Points, event: Any) -> None:
-        """Let Shift make a single click or scribble negative."""
+        """Get ready for what is drawn: on one slice, and negative with Shift."""
         if self.is_drawing:
             return
+        snap(layer, self.image, self.viewer.dims)
         polarity = NEGATIVE if "Shift" in event.modifiers else self._polarity
         if layer is self.points and layer.mode == "add":
             self._point_defaults(polarity)

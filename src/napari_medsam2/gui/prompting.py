@@ -11,8 +11,8 @@ from napari_medsam2.labels import MaskUpdate
 from napari_medsam2.prompts import MaskPrompt, PromptSet
 
 from .brush import Brush, Painted, painted, with_masks
-from .editing import Editing
 from .label_prompts import bared, is_preview, masks_of, told
+from .object_editing import ObjectEditing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +30,7 @@ __all__ = ["Prompting"]
 Bare = tuple[tuple[int, int], ...]
 
 
-class Prompting(Editing):
+class Prompting(ObjectEditing):
     """Prompt tools, painted corrections, labels as prompts, and taking prompts back.
 
     Parameters

@@ -38,6 +38,7 @@ class Remembering:
         self._store.changed.connect(self._on_changed)
         self._apply({name: getattr(self.preferences, name) for name in _OF_THE_BENCH})
         controller.segment_while_drawing = self.preferences.segment_while_drawing
+        self._apply_autosave()
 
     @property
     def preferences(self) -> Preferences:
@@ -50,6 +51,7 @@ class Remembering:
         before = self.preferences
         self._store.save(**known)
         if self.preferences != before:
+            self._apply_autosave()
             self.changed.emit(self.preferences)
 
     def close(self) -> None:
@@ -62,8 +64,13 @@ class Remembering:
         self._apply({name: changes[name] for name in _OF_THE_BENCH if name in changes})
         if "segment_while_drawing" in changes:
             self._controller.segment_while_drawing = after.segment_while_drawing
+        self._apply_autosave()
         self._controller.changed.emit()
         self.changed.emit(after)
 
     def _apply(self, changes: dict[str, Any]) -> None:
         self._controller.bench.configure(**changes)
+
+    def _apply_autosave(self) -> None:
+        preferences = self.preferences
+        self._controller.autosaver.configure(preferences.autosave, preferences.autosave_seconds)

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
 from psygnal import Signal
 
-from .layers import add_behind_selection, align, existing, labels_name, new_labels
+from .layers import (
+    add_behind_selection,
+    align,
+    existing,
+    label_colormap,
+    labels_name,
+    new_labels,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResultLayer"]
 
+_GREY, _CLEAR = (0.5, 0.5, 0.5, 1.0), (0.0, 0.0, 0.0, 0.0)
 _INTERVAL = 0.08  # seconds between two refreshes
 _SHARE = 0.1  # of the GUI thread's time that refreshes may take
 
@@ -47,6 +56,9 @@ class ResultLayer:
         self.image = image
         self.layer: Labels | None = None
         self._array: NDArray[Any] | None = None
+        # The colours of the layer while some objects are hidden, which take those away.
+        self._colours: Any = None
+        self._hidden: tuple[frozenset[int], frozenset[int]] | None = None
         self._is_stale = False
         self._not_before = 0.0
 
@@ -82,6 +94,38 @@ class ResultLayer:
         if self.layer is not None:
             self.layer.data = array
 
+    @property
+    def colormap(self) -> Any:
+        """The colours of objects, hidden or not."""
+        if self._colours is not None:
+            return self._colours
+        return label_colormap() if self.layer is None else self.layer.colormap
+
+    def hide(self, hidden: frozenset[int], known: Iterable[int]) -> bool:
+        """Show all objects but some; return whether that changed anything.
+
+        Parameters
+        ----------
+        hidden : frozenset of int
+        known : iterable of int
+            All objects that may be in the layer; others are grey while some are hidden.
+        """
+        if self.layer is None:
+            return False
+        if not hidden:
+            if self._colours is None:
+                return False
+            self.layer.colormap, self._colours = self._colours, None
+            return True
+        ids = frozenset({*known, *hidden})
+        if self._colours is not None and (hidden, ids) == self._hidden:
+            return False
+        self._colours, self._hidden = self.colormap, (hidden, ids)
+        shown = {i: _CLEAR if i in hidden else self._colours.map(i) for i in sorted(ids)}
+        table: dict[int | None, Any] = {None: _GREY, 0: _CLEAR, **shown}
+        self.layer.colormap = DirectLabelColormap(color_dict=table)
+        return True
+
     def align(self) -> None:
         """Put the layer where the image is."""
         if self.layer is not None:
@@ -91,7 +135,7 @@ class ResultLayer:
         """Let go of the layer if this is it, with its labels."""
         if layer is not self.layer:
             return False
-        self.layer = None
+        self.layer = self._colours = None
         self._array = None
         return True
 

@@ -10,6 +10,7 @@ from psygnal import Signal
 
 from napari_medsam2.errors import InputError
 
+from .review_round import Round
 from .review_rows import ReviewRow, review_rows, statistic, worst_scores
 from .views import position, show_frame, shows_frames
 
@@ -20,29 +21,15 @@ if TYPE_CHECKING:
 
     from .bench import Bench
     from .controller import Controller
-    from .desk import Desk
     from .tools import Tools
 
-__all__ = ["REVIEW_KEYS", "Review", "Scope", "review_actions"]
+__all__ = ["Review", "Scope", "review_actions"]
 
 Scope = Literal["all", "selected"]
-
-# Period and comma, not brackets: those size the brush of labels layers.
-REVIEW_KEYS: dict[str, str] = {
-    "A": "Accept the masks of this slice, or take that back",
-    "Shift-A": "Accept the selected object alone",
-    "W": "Next worst slice that is not accepted",
-    "Shift-W": "Back to the slice before",
-    ".": "Next slice with a prompt",
-    ",": "Previous slice with a prompt",
-}
 
 
 class Review:
     """Where the result is weak, and what a person has accepted.
-
-    A round goes from the lowest confidence upwards and shows each slice once; what was segmented
-    anew since counts as not shown.
 
     Parameters
     ----------
@@ -75,9 +62,7 @@ class Review:
         self._bench, self._tools = bench, tools
         self._guarded, self._in_line = guarded, in_line
         self._scope: Scope = "all"
-        self._round_of: tuple[Any, ...] = ()
-        self._trail: list[int] = []
-        self._seen: dict[int, float] = {}
+        self._round = Round()
 
     # What there is
 
@@ -122,7 +107,7 @@ class Review:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the sliders stand at another time, or the like, than the frames that are shown."""
+        """Whether the sliders stand at another time, say, than the frames of the strip."""
         desk = self._bench.desk
         if desk is None or desk.session is None:
             return False
@@ -178,35 +163,26 @@ class Review:
         int or None
             The frame; None if there is none, which is told.
         """
-        n, here = self.n_frames, self.frame_on_show()
-        worst = worst_scores(self._judged(self.rows()), n)
-        self._begin_round_if_other()
-        if here is not None:
-            self._pass(here, worst)
-        left = [f for f in np.flatnonzero(~np.isnan(worst)) if f != here]
-        if not left:
+        worst = worst_scores(self._judged(self.rows()), self.n_frames)
+        here = self.frame_on_show()
+        self._round.begin(self._what_is_judged())
+        frame = self._round.next(worst, here)
+        if frame is None:
             self.told.emit(self._nothing_left(here is not None and not np.isnan(worst[here])))
             return None
-        fresh = [f for f in left if self._seen.get(int(f)) != worst[f]]
-        if not fresh:
-            self._seen.clear()
-            self._pass(here, worst)
-        frame = int(min(fresh or left, key=lambda f: worst[f]))
-        self._pass(frame, worst)
         self.go_to(frame)
-        slice_ = "Slice" if fresh else "All were shown; again from the worst: slice"
-        self.told.emit(f"{slice_} {frame}, confidence {worst[frame]:.2f}")
+        again = self._round.is_again
+        what = "All were shown; again from the worst: slice" if again else "Slice"
+        self.told.emit(f"{what} {frame}, confidence {worst[frame]:.2f}")
         return frame
 
     def previous_worst(self) -> int | None:
         """Go back to the slice from which `next_worst` came; None if there is none."""
-        self._begin_round_if_other()
-        if self._trail and self._trail[-1] == self.frame_on_show():
-            self._seen.pop(self._trail.pop(), None)
-        if not self._trail:
+        self._round.begin(self._what_is_judged())
+        frame = self._round.back(self.frame_on_show())
+        if frame is None:
             self.told.emit("This is where the round of worst slices began")
             return None
-        frame = self._trail[-1]
         self.go_to(frame)
         self.told.emit(f"Back on slice {frame}")
         return frame
@@ -270,22 +246,12 @@ class Review:
         chosen = self._tools.object_id
         return [row for row in rows if self._scope == "all" or row.object_id == chosen]
 
-    def _begin_round_if_other(self) -> None:
-        """Forget what was shown if it was of another image, view or scope."""
+    def _what_is_judged(self) -> tuple[Any, ...]:
+        """Return the image, the view and the object that a round is about."""
         desk = self._bench.desk
         view = None if desk is None or desk.session is None else desk.session.stack.view
-        judged = self._tools.object_id if self._scope == "selected" else None
-        key = (None if desk is None else weakref.ref(desk), view, judged)
-        if key != self._round_of:
-            self._round_of = key
-            self._trail.clear()
-            self._seen.clear()
-
-    def _pass(self, frame: int | None, worst: np.ndarray[Any, np.dtype[np.float64]]) -> None:
-        if frame is not None:
-            self._seen[frame] = float(worst[frame])
-            if self._trail[-1:] != [frame]:
-                self._trail.append(frame)
+        chosen = self._tools.object_id if self._scope == "selected" else None
+        return None if desk is None else weakref.ref(desk), view, chosen
 
     def _nothing_left(self, is_here: bool) -> str:
         if is_here:
@@ -314,15 +280,15 @@ class Review:
 
 
 def review_actions(controller: Controller) -> dict[str, Callable[[], Any]]:
-    """Return what the keys of `REVIEW_KEYS` do."""
+    """Return what the keys of the review do, by the names in `ACTIONS`."""
     review = controller.review
     return {
-        "A": review.accept,
-        "Shift-A": review.accept_selected,
-        "W": review.next_worst,
-        "Shift-W": review.previous_worst,
-        ".": review.next_prompt,
-        ",": review.previous_prompt,
+        "accept": review.accept,
+        "accept_selected": review.accept_selected,
+        "next_worst": review.next_worst,
+        "previous_worst": review.previous_worst,
+        "next_prompt": review.next_prompt,
+        "previous_prompt": review.previous_prompt,
     }
 
 

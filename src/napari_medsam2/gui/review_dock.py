@@ -67,7 +67,7 @@ class ReviewDock:
             self._is_wanted = False  # from now on a person decides
             panel = self._panel = ReviewPanel(self._controller)
             panel.undocked.connect(self._on_undocked)
-            window: Any = self._viewer.window  # type: ignore[attr-defined]
+            window: Any = self._viewer.window
             dock = window.add_dock_widget(
                 panel, name=TITLE, area="bottom", allowed_areas=["bottom", "top"]
             )
@@ -82,7 +82,7 @@ class ReviewDock:
         dock, window = self._dock(), getattr(self._viewer, "window", None)
         # A window that is closing has let go of its Qt window, and takes the dock along.
         main = getattr(window, "_qt_window", None)
-        if dock is not None and main is not None and isalive(main):
+        if window is not None and dock is not None and main is not None and _is_alive(main):
             window.remove_dock_widget(dock)
 
     def shut_down(self) -> None:
@@ -97,7 +97,7 @@ class ReviewDock:
     def _dock(self) -> QDockWidget | None:
         """Return the dock that is around the panel."""
         panel = self._panel
-        if panel is None or not isalive(panel):
+        if panel is None or not _is_alive(panel):
             return None
         dock = panel.parentWidget()
         return dock if isinstance(dock, QDockWidget) else None
@@ -113,10 +113,18 @@ class ReviewDock:
         self.changed.emit()
 
 
+def _is_alive(thing: Any) -> bool:
+    return bool(isalive(thing))  # type: ignore[no-untyped-call]
+
+
 def _put_below(dock: QDockWidget) -> None:
-    """Give the dock the whole width, below what else is at the bottom (napari's console)."""
+    """Put the dock below what else is at the bottom (napari's console), and beside ours.
+
+    The panels at the right keep the whole height of the window: on a small screen they need it.
+    """
     window = dock.parentWidget()
     assert isinstance(window, QMainWindow)
+    window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     others = [
         other
         for other in window.findChildren(QDockWidget)
@@ -124,3 +132,7 @@ def _put_below(dock: QDockWidget) -> None:
     ]
     if others:
         window.splitDockWidget(others[-1], dock, Qt.Orientation.Vertical)
+    layout = window.layout()
+    assert layout is not None
+    # At once, and not under the hand of someone who has begun to draw.
+    layout.activate()

@@ -126,9 +126,9 @@ class ReviewPanel(QWidget):
             self._turn_later.start()
         frame = self._review.frame_on_show()
         self.strip.mark(frame)
-        found = [
-            r for r in self.strip.rows if frame is not None and not np.isnan(r.scores[frame])
-        ]
+        # After a turn of the view the rows are those of the other axis until they are refreshed.
+        known = [r for r in self.strip.rows if frame is not None and frame < len(r.scores)]
+        found = [r for r in known if not np.isnan(r.scores[frame])]
         with QSignalBlocker(self.accept):
             is_accepted = bool(found) and all(bool(r.accepted[frame]) for r in found)
             self.accept.setChecked(is_accepted)

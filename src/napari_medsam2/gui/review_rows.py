@@ -63,8 +63,7 @@ class ReviewRow:
     def is_as(self, other: ReviewRow) -> bool:
         """Whether another row looks the same."""
         return (
-            (self.object_id, self.name, self.colour)
-            == (other.object_id, other.name, other.colour)
+            (self.object_id, self.name, self.colour) == (other.object_id, other.name, other.colour)
             and np.array_equal(self.scores, other.scores, equal_nan=True)
             and np.array_equal(self.prompted, other.prompted)
             and np.array_equal(self.accepted, other.accepted)

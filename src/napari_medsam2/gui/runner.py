@@ -334,6 +334,5 @@ def _summary(session: Session) -> str:
     if (precision := getattr(session.model, "precision", None)) is not None:
         parts.append(f"in {precision}")
     return (
-        f"{' '.join(parts)} on {choose_device(session.device_name).reason}; "
-        f"window {session.window}"
+        f"{' '.join(parts)} on {choose_device(session.device_name).reason}; window {session.window}"
     )

@@ -8,6 +8,8 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPainterPath, QPen
 from qtpy.QtWidgets import QToolButton
 
+from .object_glyphs import OBJECT_GLYPHS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -142,4 +144,5 @@ GLYPHS: dict[str, Callable[[QPainter, QColor], None]] = {
     "brush": _brush,
     "plus": _plus,
     "minus": _minus,
+    **OBJECT_GLYPHS,
 }

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
-from napari_medsam2.errors import InputError
-
 from .adapters import NEGATIVE
-from .label_prompts import other_labels, values_on
+from .label_prompts import other_labels
 from .parts import Choice, Section, button, row
 from .tool_button import ToolButton
 from .tools import TOOLS
@@ -31,7 +29,7 @@ _USE = (
     "object, or labels of another layer"
 )
 _CLEAR = "Take back all prompts of this object on this slice, painted masks included (Shift+C)"
-_RESULT, _EVERY = "result", "every"
+_RESULT, _EVERY, _SELECTED = "result", "every", "selected"
 
 
 class ToolsPanel(Section):
@@ -53,7 +51,11 @@ class ToolsPanel(Section):
         self.use = button("Use label", _USE, self._on_use)
         self.use.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.source = Choice("Where the label is taken from")
-        self.value = Choice("Which label; 'every label' makes each the object of its number")
+        self.value = Choice(
+            "Every label of the slice, each for the object of its number; or the one that is "
+            "selected in that layer, for the object in use",
+            {_EVERY: "every label", _SELECTED: "selected label"},
+        )
         for choice in (self.source, self.value):
             choice.on_chosen(lambda _: self.follow())
         self.body.addLayout(row(self.use, self.source, self.value))
@@ -82,7 +84,7 @@ class ToolsPanel(Section):
 
     def follow(self) -> None:
         """Show what there is on the slice that the slider stands on."""
-        self._show_values()
+        self.value.setVisible(self._layer() is not None)
         controller = self._controller
         said = controller.said_here()
         object_id = controller.tools.object_id
@@ -104,22 +106,11 @@ class ToolsPanel(Section):
         self.use.setEnabled(refusal is None)
         self.use.setToolTip(refusal or _USE)
         layers = self._layers()
-        choices: list[tuple[Any, str]] = [(_RESULT, "of the object, as it is here")]
+        choices: list[tuple[Any, str]] = [(_RESULT, "of this object")]
         choices += [(layer, f"of {layer.name}") for layer in layers]
         chosen = self.source.currentData()
         self.source.show_choices(choices, chosen if chosen in layers else _RESULT)
         self.source.setEnabled(refusal is None and bool(layers))
-
-    def _show_values(self) -> None:
-        layer = self._layer()
-        self.value.setVisible(layer is not None)
-        if layer is None:
-            return
-        values = self._values(layer)
-        choices: list[tuple[Any, str]] = [(_EVERY, "every label")]
-        choices += [(value, f"label {value}") for value in values]
-        chosen = self.value.currentData()
-        self.value.show_choices(choices, chosen if chosen in values else _EVERY)
 
     def _layers(self) -> list[Labels]:
         desk = self._controller.bench.desk
@@ -131,15 +122,7 @@ class ToolsPanel(Section):
         chosen = self.source.currentData()
         return None if chosen in (None, _RESULT) else chosen
 
-    def _values(self, layer: Labels) -> list[int]:
-        desk = self._controller.bench.desk
-        if desk is None or desk.session is None or desk.shown_frame() is None:
-            return []
-        try:
-            return values_on(layer, desk.view, desk.current_frame())
-        except InputError:
-            return []  # it is told when the label is to be used
-
     def _on_use(self) -> None:
-        value = self.value.currentData()
-        self._controller.use_labels(self._layer(), None if value == _EVERY else value)
+        layer = self._layer()
+        one = layer is not None and self.value.currentData() == _SELECTED
+        self._controller.use_labels(layer, layer.selected_label if one else None)

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from .adapters import FrameView
 
-__all__ = ["current_frame", "frame_axis", "order_for", "position", "show_frame", "shows_frames", "slider_axes"]
+__all__ = [
+    "current_frame",
+    "frame_axis",
+    "order_for",
+    "position",
+    "show_frame",
+    "shows_frames",
+    "slider_axes",
+]
 
 
 def slider_axes(dims: Dims, image: Image) -> tuple[int, ...]:

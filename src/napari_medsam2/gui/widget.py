@@ -15,6 +15,7 @@ from .controller import Controller
 from .documentation import HelpButton
 from .hints import HintPanel
 from .image_panel import ImagePanel
+from .key_tips import KeyTips
 from .keys import Keys
 from .learn_panel import LearnPanel
 from .measure_panel import MeasurePanel
@@ -22,6 +23,7 @@ from .models_panel import ModelsPanel
 from .objects_panel import ObjectsPanel
 from .parts import button
 from .remembering import Remembering
+from .resume_bar import ResumeBar
 from .review_dock import ReviewDock
 from .save_panel import SavePanel
 from .segment_panel import SegmentPanel
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["MedSAM2Widget"]
 
 _POLL_MS = 30
+# While nothing happens, to see whether the work is to be saved.
+_SLOW_POLL_MS = 1000
 # Once the window has been drawn: importing torch holds Python up for parts of a second.
 _WARM_UP_MS = 300
 # How long the slider must rest before the frames around it are prepared.
@@ -77,6 +81,7 @@ class MedSAM2Widget(QWidget):
         self.controller.pump = QApplication.processEvents
         self.remembering = Remembering(self.controller)
         self.hints = HintPanel()
+        self.resume_bar = ResumeBar(self.controller)
         self.image = ImagePanel(self.controller)
         self.models = ModelsPanel(self.controller)
         self.tools = ToolsPanel(self.controller)
@@ -100,12 +105,17 @@ class MedSAM2Widget(QWidget):
             *(self.cleanup, self.measure, self.save, self.compare, self.learn),
         )
         self._lay_out()
-        self._keys = Keys(viewer, self.controller)
+        self._keys = Keys(viewer, self.controller, self.remembering.preferences.keys)
+        self._key_tips = KeyTips(self)
         self._is_open = True
         self._was_docked = False
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL_MS)
         self._timer.timeout.connect(self._poll)
+        self._slow_timer = QTimer(self)
+        self._slow_timer.setInterval(_SLOW_POLL_MS)
+        self._slow_timer.timeout.connect(self._poll_seldom)
+        self._slow_timer.start()
         # Many changes in a row are shown once.
         self._refresh_later = QTimer(self)
         self._refresh_later.setSingleShot(True)
@@ -123,6 +133,7 @@ class MedSAM2Widget(QWidget):
         if self._is_open:
             for panel in self.panels:
                 panel.refresh()
+            self.resume_bar.refresh()
             if self._was_docked:
                 self.review.refresh()
             self.review_strip.setVisible(self.review.can_open and not self.review.is_open)
@@ -146,6 +157,7 @@ class MedSAM2Widget(QWidget):
                 self._show_soon()
             elif self._was_docked:
                 self._timer.stop()
+                self._slow_timer.stop()
                 self.shut_down()
         return bool(super().event(event))
 
@@ -154,6 +166,7 @@ class MedSAM2Widget(QWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 4, 6, 4)
         column.setSpacing(10)
+        column.addWidget(self.resume_bar)
         column.addWidget(self.hints)
         self.image.heading.addWidget(HelpButton())
         for panel in self.panels:
@@ -171,7 +184,7 @@ class MedSAM2Widget(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(350)
 
     def _connect(self, viewer: Viewer) -> None:
         controller = self.controller
@@ -184,9 +197,7 @@ class MedSAM2Widget(QWidget):
         controller.bench.layer_created.connect(self._follow_mode)
         self.remembering.changed.connect(self._show_preferences)
         self.hints.declined.connect(lambda: self.remembering.remember(show_hints=False))
-        self.models.chosen.connect(
-            lambda name, value: self.remembering.remember(**{name: value})
-        )
+        self.models.chosen.connect(lambda name, value: self.remembering.remember(**{name: value}))
         self.segment.while_drawing.toggled.connect(
             lambda on: self.remembering.remember(segment_while_drawing=on)
         )
@@ -216,9 +227,14 @@ class MedSAM2Widget(QWidget):
             event.connect(slot)
         # Not the method itself: Qt drops slots of what is being destroyed before it calls them.
         self.destroyed.connect(lambda *_: self.shut_down())
+        # A window that is closed by its button takes the program along, and nothing is destroyed.
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.shut_down)
 
     def _warm_up(self) -> None:
         if self._is_open:
+            self.controller.recovery.start()
             self.controller.warm_up()
 
     def _wake(self) -> None:
@@ -229,11 +245,17 @@ class MedSAM2Widget(QWidget):
         if not self.controller.poll():
             self._timer.stop()
 
+    def _poll_seldom(self) -> None:
+        if self._is_open:
+            self.controller.autosaver.poll()
+
     def _show_message(self, text: str) -> None:
         self.message.setText(text)
 
     def _show_preferences(self, preferences: Preferences) -> None:
         self.hints.show_keys(preferences.keys)
+        self._key_tips.show_keys(preferences.keys)
+        self._keys.use(preferences.keys)
         self.hints.setVisible(preferences.show_hints and not self.hints.is_dismissed)
 
     def _show_engine(self, text: str) -> None:

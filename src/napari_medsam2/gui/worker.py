@@ -59,6 +59,7 @@ class Job:
         self._cancelled = threading.Event()
         self._may_go_on = threading.Event()
         self._may_go_on.set()
+        self._is_paused = False
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     @property
@@ -74,10 +75,12 @@ class Job:
     def pause(self) -> None:
         """Ask the job to wait the next time that it calls `hold`."""
         if not self.is_cancelled:
+            self._is_paused = True
             self._may_go_on.clear()
 
     def resume(self) -> None:
         """Let the job go on."""
+        self._is_paused = False
         self._may_go_on.set()
 
     def hold(self) -> bool:
@@ -86,12 +89,10 @@ class Job:
         Returns
         -------
         bool
-            False if the job was cancelled while it waited.
+            False if the job was cancelled while it was paused.
         """
-        if self._may_go_on.is_set():
-            return True
         self._may_go_on.wait()
-        return not self.is_cancelled
+        return not (self._is_paused and self.is_cancelled)
 
     def report(self, message: Any) -> None:
         """Send a message; called in the thread."""
@@ -125,6 +126,10 @@ class Worker:
         job = Job(work)
         self._executor.submit(job.run)
         return job
+
+    def finish(self) -> None:
+        """Take no more jobs; the thread ends once all are done, and the program not before."""
+        self._executor.shutdown(wait=False)
 
     def close(self) -> None:
         """Take no more jobs; the thread ends with the one that it is at."""

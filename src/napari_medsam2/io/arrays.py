@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_medsam2.axes import guess_axes
 from napari_medsam2.errors import ReadError
-from napari_medsam2.volume import Geometry, Volume, guess_axes
+from napari_medsam2.volume import Geometry, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

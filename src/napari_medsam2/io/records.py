@@ -138,7 +138,8 @@ def run_to_json(run: RunRecord, masks: MaskFile) -> dict[str, Any]:
         content["window"] = list(run.window)
     if run.corrections:
         content["corrections"] = [
-            {"id": i, "frames": sorted(frames)} for i, frames in sorted(run.corrections.items())
+            {"id": i, "frames": sorted(rounds), "rounds": [rounds[f] for f in sorted(rounds)]}
+            for i, rounds in sorted(run.corrections.items())
         ]
     if run.model is not None:
         content["model"] = asdict(run.model)
@@ -292,11 +293,16 @@ def _model_from_json(node: Node) -> ModelChoice:
     )
 
 
-def _corrections_from_json(node: Node) -> dict[int, frozenset[int]]:
-    found: dict[int, frozenset[int]] = {}
+def _corrections_from_json(node: Node) -> dict[int, dict[int, int]]:
+    found: dict[int, dict[int, int]] = {}
     for item in node.items():
-        item.keys(required=("id", "frames"))
-        found[item.get("id").integer()] = frozenset(_integers(item, "frames"))
+        item.keys(required=("id", "frames"), optional=("rounds",))
+        frames, rounds = _integers(item, "frames"), _integers(item, "rounds")
+        if rounds and len(rounds) != len(frames):
+            raise item.error(f"{len(frames)} frames have {len(rounds)} rounds")
+        found[item.get("id").integer()] = dict(
+            zip(frames, rounds or (1,) * len(frames), strict=True)
+        )
     return found
 
 

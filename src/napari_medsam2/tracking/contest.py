@@ -12,14 +12,14 @@ from napari_medsam2.labels import MaskUpdate, bounding_box
 from .confidence import confidence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from napari_medsam2.labels import BBox
     from napari_medsam2.models.base import Prediction
 
-__all__ = ["Contest"]
+__all__ = ["Claim", "Contest"]
 
 # An object is nested in another one that is at least twice as large and covers most of it.
 _NESTED_SIZE = 0.5
@@ -27,20 +27,33 @@ _NESTED_SHARE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class _Claim:
-    """An object's logits inside the bounding box of its mask."""
+class Claim:
+    """An object's logits inside the bounding box of its mask.
+
+    Attributes
+    ----------
+    bbox : (y0, x0, y1, x1)
+        In the frame; (0, 0, 0, 0) of an empty mask.
+    logits : ndarray of float16
+        (y1 - y0, x1 - x0).
+    score : float
+        Confidence in [0, 1].
+    """
 
     bbox: BBox
     logits: NDArray[np.float16]
     score: float
 
     @classmethod
-    def of(cls, prediction: Prediction) -> _Claim:
-        y0, x0, y1, x1 = box = bounding_box(prediction.mask)
+    def of(cls, prediction: Prediction, corner: tuple[int, int] = (0, 0)) -> Claim:
+        """Return the claim of a prediction for a frame, or for a part of it from `corner` on."""
+        y0, x0, y1, x1 = bounding_box(prediction.mask)
         # Clipped so that half precision neither overflows nor turns a faint claim into none.
         crop = prediction.logits[y0:y1, x0:x1]
         faint = np.where(crop > 0, np.maximum(crop, 1e-4), crop)
         logits = np.clip(faint, -6e4, 6e4).astype(np.float16)
+        top, left = corner if y1 > y0 else (0, 0)
+        box = (y0 + top, x0 + left, y1 + top, x1 + left)
         return cls(box, logits, confidence(prediction))
 
 
@@ -49,21 +62,23 @@ class Contest:
 
     Parameters
     ----------
-    shape : (height, width)
     order : sequence of int
         Objects that win over all that come after them and over those that are not listed.
     """
 
-    def __init__(self, shape: tuple[int, int], order: Sequence[int] = ()) -> None:
-        self.shape = shape
+    def __init__(self, order: Sequence[int] = ()) -> None:
         self._before = {object_id: len(order) - place for place, object_id in enumerate(order)}
-        self._held: dict[int, dict[int, _Claim]] = {}
+        self._held: dict[int, dict[int, Claim]] = {}
 
     def settle(
-        self, frame: int, predictions: Mapping[int, Prediction | None], *, keep: bool
+        self, frame: int, predictions: Mapping[int, Prediction | Claim | None], *, keep: bool
     ) -> list[MaskUpdate]:
         """Return the updates of a frame; `keep` holds the claims for a later pass."""
-        claims = {i: _Claim.of(p) for i, p in predictions.items() if p is not None}
+        claims = {
+            i: p if isinstance(p, Claim) else Claim.of(p)
+            for i, p in predictions.items()
+            if p is not None
+        }
         held = self._held.pop(frame, {})
         masks = self._divide({**held, **claims})
         updates = []
@@ -78,7 +93,7 @@ class Contest:
             self._held[frame] = {**held, **claims}
         return updates
 
-    def _divide(self, claims: Mapping[int, _Claim]) -> dict[int, NDArray[np.bool_]]:
+    def _divide(self, claims: Mapping[int, Claim]) -> dict[int, NDArray[np.bool_]]:
         """Return each object's mask inside its box.
 
         A pixel goes to the higher logit, ties to the lower id; but an object that lies mostly
@@ -91,24 +106,37 @@ class Contest:
         for i, before in self._before.items():
             if i in depth:
                 depth[i] = len(claims) + before
-        best = np.zeros(self.shape, dtype=np.float16)
-        rank = np.full(self.shape, -1, dtype=np.int16)
-        owner = np.zeros(self.shape, dtype=np.int64)
-        for i, claim in sorted(claims.items()):
-            y0, x0, y1, x1 = claim.bbox
-            box = slice(y0, y1), slice(x0, x1)
+        top, left, bottom, right = _around(claims.values())
+        best = np.zeros((bottom - top, right - left), dtype=np.float16)
+        rank = np.full(best.shape, -1, dtype=np.int16)
+        owner = np.zeros(best.shape, dtype=np.int32)
+        boxes = {
+            i: (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+            for i, (y0, x0, y1, x1) in ((i, claim.bbox) for i, claim in claims.items())
+            if y1 > y0
+        }
+        for i, box in sorted(boxes.items()):
+            claim = claims[i]
             deeper = depth[i] > rank[box]
             higher = (depth[i] == rank[box]) & (claim.logits > best[box])
             won = (claim.logits > 0) & (deeper | higher)
             best[box][won] = claim.logits[won]
             rank[box][won] = depth[i]
             owner[box][won] = i
-        return {
-            i: owner[c.bbox[0] : c.bbox[2], c.bbox[1] : c.bbox[3]] == i for i, c in claims.items()
-        }
+        nothing = np.zeros((0, 0), dtype=bool)
+        return {i: owner[boxes[i]] == i if i in boxes else nothing for i in claims}
 
 
-def _nesting(claims: Mapping[int, _Claim]) -> dict[int, int]:
+def _around(claims: Iterable[Claim]) -> BBox:
+    """Return the box around all boxes; frames may be large, and objects far from their corner."""
+    boxes = [claim.bbox for claim in claims if claim.bbox[2] > claim.bbox[0]]
+    if not boxes:
+        return (0, 0, 0, 0)
+    y0, x0, y1, x1 = zip(*boxes, strict=True)
+    return min(y0), min(x0), max(y1), max(x1)
+
+
+def _nesting(claims: Mapping[int, Claim]) -> dict[int, int]:
     """Return how many larger objects each object lies mostly inside of."""
     areas = {i: int(np.count_nonzero(c.logits > 0)) for i, c in claims.items()}
     return {
@@ -122,7 +150,7 @@ def _nesting(claims: Mapping[int, _Claim]) -> dict[int, int]:
     }
 
 
-def _shared(one: _Claim, other: _Claim) -> int:
+def _shared(one: Claim, other: Claim) -> int:
     """Return the number of pixels that two objects both claim."""
     y0, x0 = (max(a, b) for a, b in zip(one.bbox[:2], other.bbox[:2], strict=True))
     y1, x1 = (min(a, b) for a, b in zip(one.bbox[2:], other.bbox[2:], strict=True))
@@ -135,7 +163,7 @@ def _shared(one: _Claim, other: _Claim) -> int:
     return int(np.count_nonzero(np.logical_and(*masks)))
 
 
-def _cropped(frame: int, object_id: int, claim: _Claim, mask: NDArray[np.bool_]) -> MaskUpdate:
+def _cropped(frame: int, object_id: int, claim: Claim, mask: NDArray[np.bool_]) -> MaskUpdate:
     y0, x0, y1, x1 = bounding_box(mask)
     top, left = claim.bbox[:2]
     box = (y0 + top, x0 + left, y1 + top, x1 + left) if y1 > y0 else (0, 0, 0, 0)

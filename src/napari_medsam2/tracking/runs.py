@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from .embeddings import FrameEncoder
     from .tracker import Propagation
+    from .zoom import Zoom
+    from .zoomed import ZoomedPropagation
 
 __all__ = ["Run", "compute", "count", "replay"]
 
@@ -98,15 +100,8 @@ class Run:
 
 def compute(encoder: FrameEncoder, record: RunRecord, memory: str = "sam2") -> Iterator[MaskUpdate]:
     """Compute the mask updates that a "segment" or "propagate" record asks for."""
-    from .tracker import segment_frame
-
     if record.kind == "segment":
-        assert record.frame is not None
-        asked = [o.id for o in record.prompts.objects if o.on(record.frame)]
-        prompts = record.prompts.only(asked)
-        yield from segment_frame(
-            encoder, prompts, record.frame, record.corrections, memory, record.kept.order
-        )
+        yield from _segmented(encoder, record, memory)
     else:
         for updates in _propagation(encoder, record, memory):
             yield from updates
@@ -152,10 +147,29 @@ def replay(
             stores.apply(update, view, record.kept)
 
 
-def _propagation(encoder: FrameEncoder, record: RunRecord, memory: str) -> Propagation:
-    from .tracker import Propagation
+def _segmented(encoder: FrameEncoder, record: RunRecord, memory: str) -> list[MaskUpdate]:
+    from .tracker import segment_frame
+    from .zoomed import segment_zoomed
 
-    return Propagation(
+    assert record.frame is not None
+    prompts = record.prompts.only(o.id for o in record.prompts.objects if o.on(record.frame))
+    zoom = _zoom(encoder, record)
+    if zoom is None:
+        return segment_frame(
+            encoder, prompts, record.frame, record.corrections, memory, record.kept.order
+        )
+    return segment_zoomed(
+        encoder, zoom, prompts, record.frame, record.corrections, memory, record.kept.order
+    )
+
+
+def _propagation(
+    encoder: FrameEncoder, record: RunRecord, memory: str
+) -> Propagation | ZoomedPropagation:
+    from .tracker import Propagation
+    from .zoomed import ZoomedPropagation
+
+    whole = Propagation(
         encoder,
         record.prompts,
         record.direction,
@@ -166,3 +180,12 @@ def _propagation(encoder: FrameEncoder, record: RunRecord, memory: str) -> Propa
         record.patience,
         record.kept.order,
     )
+    zoom = _zoom(encoder, record)
+    return whole if zoom is None else ZoomedPropagation(whole, zoom)
+
+
+def _zoom(encoder: FrameEncoder, record: RunRecord) -> Zoom | None:
+    """Return how regions of the frames are chosen, None where whole frames are looked at."""
+    from .zoom import Zoom
+
+    return Zoom.of(encoder) if record.zoom == "auto" else None

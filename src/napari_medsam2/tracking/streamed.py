@@ -4,12 +4,14 @@ Conditioning frames are segmented first, each without a past. A sweep starts on 
 conditioning frame (going backwards alone: on its last) and hands every frame what the object's
 memory bank gives; going both ways, the second sweep starts where the first one did, and neither
 sees what the other has found. Points on a frame that was tracked before correct what was tracked:
-the frame is reached again with the conditioning frames told until then, its mask refined, and it
-becomes a conditioning frame itself.
+the mask that the last propagation found there is refined, and the frame becomes a conditioning
+frame itself. Of several corrections between two propagations none knows of the others, as in SAM 2;
+the next propagation knows of all.
 
 The trace of every object on every frame goes into the cache, under what it depends on. What has not
-changed since is not computed again: not the other objects when one is added or corrected, and not
-the way to a frame that is corrected.
+changed since is not computed again: not the other objects when one is added or corrected, not the
+way to a frame that is corrected, and not the frames that no new conditioning frame is looked at
+from, or from any frame before them.
 """
 
 from __future__ import annotations
@@ -143,16 +145,18 @@ class StreamedSweeps:
         return pasts
 
     def _corrected(self, entry: ObjectPrompts, past: Past) -> Iterator[Past]:
-        """Correct frame after frame in the order they were told, yielding the past after each."""
-        first = set(past.conditions)
-        for frame in _in_order(entry):
-            if frame in first:
-                continue
+        """Correct frame after frame, round after round, yielding the past after each."""
+        rounds = self.request.corrections.get(entry.id, {})
+        corrected = [frame for frame in _in_order(entry) if frame not in past.conditions]
+        before, number = past, 0
+        for frame in sorted(corrected, key=lambda f: rounds[f]):
+            if rounds[frame] != number:
+                before, number = past, rounds[frame]
             prompt = self.request.told(entry, frame)
             key = (
                 self.encoder.key(frame),
                 self.model.answers_key,
-                tuple(past.names.values()),
+                tuple(before.names.values()),
                 self.request.direction,
                 self.request.memory,
                 self.request.patience,
@@ -160,7 +164,7 @@ class StreamedSweeps:
             )
             trace = self._cached(key)
             if trace is None:
-                trace = self._kept(key, self._correct(entry.id, prompt, past))
+                trace = self._kept(key, self._correct(entry.id, prompt, before))
             past = past.told(prompt, trace, key)
             yield past
 
@@ -278,7 +282,7 @@ def _in_order(entry: ObjectPrompts) -> tuple[int, ...]:
 
 def _first_told(entry: ObjectPrompts, request: Request) -> tuple[int, ...]:
     """Return the frames that say what an object is; the others correct what came of it."""
-    corrected = request.corrections.get(entry.id, frozenset())
+    corrected = request.corrections.get(entry.id, {})
     told = _in_order(entry)
     # Without any frame that says what the object is, there is nothing that could be corrected.
     return tuple(f for f in told if f not in corrected) or told

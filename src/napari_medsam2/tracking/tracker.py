@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from napari_medsam2.prompts import PromptSet
 
     from .embeddings import FrameEncoder
-    from .sweeps import Sweeps
+    from .sweeps import Carried, Sweeps
 
-__all__ = ["DIRECTIONS", "Direction", "Propagation", "segment_frame"]
+__all__ = ["DIRECTIONS", "Direction", "Propagation", "check_prompted", "segment_frame"]
 
 
 def segment_frame(
@@ -48,9 +48,9 @@ def segment_frame(
     prompts : PromptSet
         Checked against the stack.
     frame : int
-    corrections : mapping of int to frozenset of int, optional
-        For each object the frames whose points correct what was tracked there; models without a
-        memory take them like any other.
+    corrections : mapping of int to mapping of int to int, optional
+        For each object the frames whose points correct what was tracked there, see
+        `history.Corrections`; models without a memory take them like any other.
     memory : str
         The memory bank, see `tracking.memory`.
     order : sequence of int
@@ -69,18 +69,14 @@ def segment_frame(
     request = Request(
         encoder, prompts, "both", range(len(encoder.stack)), corrections or {}, memory
     )
+    check_prompted(prompts, frame)
     told = [request.told(entry, frame) for entry in prompts.objects if entry.on(frame)]
-    if not told:
-        raise PromptError(
-            f"frame {frame} has no prompt; draw a box there, or propagate from the frames that "
-            f"have one ({_listed(prompts.frames)})"
-        )
     if has_memory(encoder.model) and any(prompt.refines for prompt in told):
         predictions = StreamedSweeps(request).segment(frame)
     else:
         found = encoder.model.decode(encoder(frame), told)
         predictions = {p.object_id: q for p, q in zip(told, found, strict=True)}
-    return Contest(encoder.stack.shape, order).settle(frame, predictions, keep=False)
+    return Contest(order).settle(frame, predictions, keep=False)
 
 
 @dataclass(frozen=True)
@@ -97,8 +93,8 @@ class Propagation:
     start, stop : int, optional
         Half-open range of frames to produce; frames outside it are passed through where a
         conditioning frame lies there, but not changed.
-    corrections : mapping of int to frozenset of int
-        For each object the frames whose points correct what was tracked there.
+    corrections : mapping of int to mapping of int to int
+        For each object the frames whose points correct what was tracked there, with their rounds.
     memory : str
         The memory bank of models that have one, see `tracking.memory`.
     patience : int, optional
@@ -167,17 +163,35 @@ class Propagation:
 
         An object that is not on a frame is stated as absent (empty mask, score nan).
         """
-        contest = Contest(self.encoder.stack.shape, self.order)
+        contest = Contest(self.order)
         several = len(self.prompts.objects) > 1
-        for carried in self._sweeps():
-            if carried.frame in self._request.wanted:
-                keep = carried.more and several
-                yield contest.settle(carried.frame, carried.predictions, keep=keep)
+        for carried in self.carried():
+            keep = carried.more and several
+            yield contest.settle(carried.frame, carried.predictions, keep=keep)
+
+    def carried(self) -> Iterator[Carried]:
+        """Yield what the model says on frame after frame, before overlaps are settled."""
+        wanted = self._request.wanted
+        return (carried for carried in self._sweeps() if carried.frame in wanted)
+
+    @property
+    def wanted(self) -> range:
+        """The frames to produce."""
+        return self._request.wanted
 
     def _sweeps(self) -> Sweeps:
         if has_memory(self.encoder.model):
             return StreamedSweeps(self._request)
         return ChainedSweeps(self._request)
+
+
+def check_prompted(prompts: PromptSet, frame: int) -> None:
+    """Raise `PromptError` if no object has a prompt on a frame."""
+    if frame not in prompts.frames:
+        raise PromptError(
+            f"frame {frame} has no prompt; draw a box there, or propagate from the frames that "
+            f"have one ({_listed(prompts.frames)})"
+        )
 
 
 def _listed(frames: Sequence[int]) -> str:

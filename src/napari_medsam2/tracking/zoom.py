@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .embeddings import FrameEncoder
 
-__all__ = ["Area", "Region", "Zoom", "union"]
+__all__ = ["Area", "Region", "Zoom", "contains", "extent", "union"]
 
 Region = tuple[int, int, int, int]
 """A part of a frame: (y0, x0, y1, x1), half-open, in pixels."""

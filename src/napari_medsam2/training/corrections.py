@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_medsam2.errors import InputError
-from napari_medsam2.evaluation.dataset import Case
+from napari_medsam2.evaluation.datasets_case import Case
 from napari_medsam2.evaluation.datasets_session import true_frames
 from napari_medsam2.volume import Volume
 
