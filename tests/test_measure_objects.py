@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from skimage.measure import regionprops
 
-from napari_medsam2.measure_objects import Intensity, measure_objects
+from napari_medsam2.measure_intensity import Intensity
+from napari_medsam2.measure_objects import measure_objects
 from napari_medsam2.volume import Volume
 
 MM = ("mm",) * 3

@@ -30,6 +30,11 @@ class TestPerimeter:
         mask[2:6, 3:9] = True  # 4 x 6 pixels, up to the border
         assert perimeter(mask, (1, 1)) == pytest.approx(2 * 3 + 2 * 5 + 4 * math.sqrt(0.5))
 
+    def test_of_a_disc_it_is_as_large_as_the_documentation_says(self):
+        y, x = np.mgrid[-102:103, -102:103]
+        found = perimeter(np.hypot(y, x) <= 100.5, (1, 1))
+        assert found / (2 * math.pi * 100.5) == pytest.approx(1.05, abs=0.01)
+
     def test_of_a_pixel_it_is_a_diamond(self):
         mask = np.ones((1, 1), bool)
         assert perimeter(mask, (3, 4)) == pytest.approx(4 * 2.5)

@@ -8,6 +8,7 @@ from tests.fakes import BrightModel
 
 from napari_medsam2.errors import InputError, PromptError
 from napari_medsam2.labels import MaskUpdate
+from napari_medsam2.prompts import MaskPrompt
 from napari_medsam2.session import Session
 from napari_medsam2.volume import View, Volume
 
@@ -309,3 +310,18 @@ def test_changes_are_told_once(session):
     assert session.take_changes() == frozenset()
     session.undo()
     assert session.take_changes() == {(View(0), 1)}
+
+
+def test_masks_and_prompts_can_be_one_step(session):
+    prompts = session.prompts.add(1, MaskPrompt(5, np.eye(64, dtype=bool)))
+    session.write_masks([square(5, 1, (0, 0, 2, 2))], "paint", prompts=prompts)
+    assert session.prompts[1].frames == (2, 5)
+    session.undo()
+    assert session.prompts[1].frames == (2,)
+    assert count(session, 1)[5] == 400
+    session.write_masks([], "only said", prompts=prompts)
+    assert session.undo_text == "only said"
+    bad = session.prompts.add(1, MaskPrompt(5, np.eye(3, dtype=bool)))
+    with pytest.raises(PromptError, match="the mask is"):
+        session.write_masks([square(5, 1, (0, 0, 2, 2))], "paint", prompts=bad)
+    assert count(session, 1)[5] == 400

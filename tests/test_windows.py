@@ -196,3 +196,24 @@ def test_the_window_of_a_pyramid_is_measured_on_what_the_model_sees():
     window = resolve_window(stack)
     assert window.low >= 40
     assert window.high <= 60
+
+
+class _Recorded:
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.read = 0
+
+    def __getitem__(self, key):
+        part = self.array[key]
+        self.read += part.size
+        return part
+
+
+@pytest.mark.parametrize("frames", [1, 3, 40])
+def test_large_frames_are_sampled_and_not_read(frames):
+    ramp = np.linspace(0, 1000, 3000, dtype=np.float32)
+    data = _Recorded(np.broadcast_to(ramp, (frames, 3000, 3000)))
+    window = resolve_window(Volume(data, axes="zyx").stack(0))
+    assert 0 <= window.low < 100
+    assert 900 < window.high <= 1000
+    assert data.read <= min(frames, 16) * 65_536

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import errors, models
+    from .channels import join_channels
     from .io import read, write_labels
     from .labels import MaskUpdate
     from .oneliner import segment
@@ -36,6 +37,7 @@ __all__ = [
     "Volume",
     "__version__",
     "errors",
+    "join_channels",
     "models",
     "read",
     "segment",
@@ -52,6 +54,7 @@ _HOME = {
     "ScribblePrompt": "prompts",
     "Session": "session",
     "Volume": "volume",
+    "join_channels": "channels",
     "read": "io",
     "segment": "oneliner",
     "write_labels": "io",

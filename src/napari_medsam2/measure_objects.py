@@ -7,11 +7,12 @@ that show an object. scipy and scikit-image are imported when needed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .measure_intensity import Intensity, read_plane
 from .measure_shape import count_parts, diameters, perimeter, surface_area
 
 if TYPE_CHECKING:
@@ -22,52 +23,12 @@ if TYPE_CHECKING:
     from .measure_shape import Diameters
     from .volume import FrameStack, Volume
 
-__all__ = ["Intensity", "ObjectMeasures", "in_one_unit", "measure_objects"]
+__all__ = ["ObjectMeasures", "in_one_unit", "measure_objects"]
 
 Box = tuple[slice, ...]
 
 _MILLIMETRES = {"m": 1e3, "cm": 10.0, "mm": 1.0, "um": 1e-3, "nm": 1e-6}
 _LARGEST_ID = 2**20  # scipy keeps a list as long as the largest label
-
-
-@dataclass(frozen=True)
-class Intensity:
-    """Raw intensities of the image inside an object; pixels that are not finite are left out.
-
-    Attributes
-    ----------
-    n : int
-        Pixels.
-    mean, sd, low, high : float
-        nan if there is none; sd is that of the pixels themselves (divided by n).
-    """
-
-    n: int = 0
-    mean: float = math.nan
-    sd: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-
-    def with_values(self, values: NDArray[Any]) -> Intensity:
-        """Return the intensities of these and further pixels (Chan's update)."""
-        values = values.astype(np.float64)
-        values = values[np.isfinite(values)]
-        if not values.size:
-            return self
-        mean, n = float(values.mean()), self.n + values.size
-        squares = float(((values - mean) ** 2).sum())
-        low, high = float(values.min()), float(values.max())
-        if not self.n:
-            return Intensity(n, mean, math.sqrt(squares / n), low, high)
-        apart = mean - self.mean
-        squares += self.sd**2 * self.n + apart**2 * self.n * values.size / n
-        return Intensity(
-            n,
-            self.mean + apart * values.size / n,
-            math.sqrt(squares / n),
-            min(self.low, low),
-            max(self.high, high),
-        )
 
 
 @dataclass(frozen=True)
@@ -119,7 +80,7 @@ class ObjectMeasures:
     is_solid: bool = True
     diameters: Diameters | None = None
     axis: str = ""
-    intensity: Intensity = Intensity()
+    intensity: Intensity = field(default_factory=Intensity)
     bbox: tuple[tuple[int, int], ...] = ()
     centre: tuple[float, ...] = ()
     n_parts: int = 0
@@ -322,7 +283,7 @@ def _intensities(
     found = dict.fromkeys(boxes, Intensity())
     fixed = {} if layout.time is None or time is None else {layout.time: time}
     if not layout.is_solid:
-        plane = _read(stack, fixed)
+        plane = read_plane(stack, fixed)
         for object_id, box in boxes.items():
             found[object_id] = Intensity().with_values(plane[box][block[box] == object_id])
         return found
@@ -330,30 +291,11 @@ def _intensities(
         here = {i: b[1:] for i, b in boxes.items() if b[0].start <= k < b[0].stop}
         if not here:
             continue
-        plane = _read(stack, {**fixed, layout.space[0]: k})
+        plane = read_plane(stack, {**fixed, layout.space[0]: k})
         for object_id, box in here.items():
             values = plane[box][slice_[box] == object_id]
             found[object_id] = found[object_id].with_values(values)
     return found
-
-
-def _read(stack: FrameStack, at: Mapping[int, int]) -> NDArray[Any]:
-    """Read a plane in space; `at` fixes the other label axes."""
-    volume = stack.volume
-    fixed: dict[str, int] = {volume.label_axes[i]: position for i, position in at.items()}
-    planes = [
-        np.asarray(volume.data[tuple((fixed | {"c": c}).get(a, slice(None)) for a in volume.axes)])
-        for c in _channels(stack)
-    ]
-    return planes[0] if len(planes) == 1 else np.mean(planes, axis=0)
-
-
-def _channels(stack: FrameStack) -> tuple[int, ...]:
-    if isinstance(stack.channel, tuple):
-        return stack.channel
-    if stack.channel is None and stack.volume.has_colour:
-        return 0, 1, 2
-    return (stack.channel or 0,)
 
 
 def _judged(

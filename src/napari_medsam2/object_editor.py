@@ -193,7 +193,9 @@ class ObjectEditor(PromptEditor):
         text = f"merge objects {', '.join(map(str, others))} into {into}"
         self._step(text, after, edits, record)
 
-    def write_masks(self, updates: Iterable[MaskUpdate], text: str) -> None:
+    def write_masks(
+        self, updates: Iterable[MaskUpdate], text: str, prompts: PromptSet | None = None
+    ) -> None:
         """Write masks that no model has made, as one step that can be undone and replayed.
 
         Locked objects and accepted masks stay as they are.
@@ -203,12 +205,25 @@ class ObjectEditor(PromptEditor):
         updates : iterable of MaskUpdate
         text : str
             What was done, for a person ("fill holes of object 1").
+        prompts : PromptSet, optional
+            What is said in this view from now on, as part of the same step.
+
+        Raises
+        ------
+        PromptError
+            For a prompt that does not fit; nothing is written.
         """
         self._check_idle()
+        after = self._state
+        if prompts is not None:
+            prompts.check(len(self.stack), self.stack.shape)
+            after = replace(after, told=replace(after.told, prompts=prompts))
         edits, writes = self._apply(updates, self._kept)
         if edits:
             record = RunRecord("write", view=self.stack.view, writes=writes)
-            self._step(text, self._state, edits, record)
+            self._step(text, after, edits, record)
+        else:
+            self._decide(text, after)
 
     # Inside
 

@@ -156,6 +156,7 @@ class Volume:
             raise InputError(f"{self.name}: {n_spatial} units are needed, got {units}")
         object.__setattr__(self, "spacing", spacing)
         object.__setattr__(self, "units", units)
+        object.__setattr__(self, "levels", tuple(self.levels))
         check_levels(self.data, self.levels, axes, self.name)
 
     @property

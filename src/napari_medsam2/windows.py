@@ -38,6 +38,10 @@ CT_PRESETS: dict[str, tuple[float, float]] = {
 
 _SAMPLED_FRAMES = 16
 _SAMPLED_PIXELS = 65_536
+# Frames of more pixels than this are sampled in so many squares over all frames.
+_LARGE_FRAME = 2048 * 2048
+_SAMPLED_SQUARES = 64
+_GOLDEN = (math.sqrt(5) - 1) / 2
 _PERCENTILES = (0.5, 99.5)
 # A single value that fills more than this share of the image is padding or air, not tissue.
 _BACKGROUND_SHARE = 0.1
@@ -214,16 +218,41 @@ def resolve_window(stack: FrameStack, choice: WindowChoice = "auto") -> Window:
 def sample_intensities(stack: FrameStack) -> NDArray[np.float64]:
     """Return finite intensities of evenly spaced frames and pixels, flat.
 
-    At most 16 frames are read, and at most 65,536 values of each are kept.
+    At most 16 frames are read, and at most 65,536 values of each are kept (of each colour, where
+    frames are large). Of large frames no more is read than 64 small squares, over all frames, so
+    that the time does not grow with their size and a lazy array stays unread.
     """
     n = len(stack)
     chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_FRAMES)).round().astype(int))
+    large = math.prod(stack.frame_shapes()[stack.level]) > _LARGE_FRAME and stack.region is None
     parts = []
-    for index in chosen:
-        values = stack.seen(int(index)).ravel()
-        values = values[:: max(1, values.size // _SAMPLED_PIXELS)].astype(np.float64)
+    for number, index in enumerate(chosen.tolist()):
+        if large:
+            squares = _squares(stack, number, len(chosen))
+            values = np.concatenate([square.seen(index).ravel() for square in squares])
+        else:
+            values = stack.seen(index).ravel()
+            values = values[:: max(1, values.size // _SAMPLED_PIXELS)]
+        values = values.astype(np.float64)
         parts.append(values[np.isfinite(values)])
     return np.concatenate(parts)
+
+
+def _squares(stack: FrameStack, number: int, n_frames: int) -> list[FrameStack]:
+    """Return the squares to sample on one of some frames: on each in other places."""
+    per_side = math.isqrt(_SAMPLED_SQUARES // n_frames)
+    side = math.isqrt(_SAMPLED_PIXELS) // per_side
+    height, width = stack.shape
+    shift = (number + 0.5) / n_frames, (number * _GOLDEN + 0.5) % 1
+    rows, cols = (
+        [int((k + s) / per_side * max(0, n - side)) for k in range(per_side)]
+        for s, n in zip(shift, (height, width), strict=True)
+    )
+    return [
+        stack.cropped((y, x, min(y + side, height), min(x + side, width)))
+        for y in rows
+        for x in cols
+    ]
 
 
 def _numbers(choice: WindowChoice) -> tuple[float, ...] | None:

@@ -71,6 +71,18 @@ class TestSegment:
         labels = read_labels(image.with_name("labels.npy"))
         assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == frames
 
+    @pytest.mark.parametrize(
+        ("options", "frames"),
+        [([], [0, 1, 2]), (["--patience", "1"], [0, 1, 2]), (["--patience", "2"], [0, 1, 2, 4])],
+    )
+    def test_patience(self, tmp_path, bright, options, frames):
+        path, stack = tmp_path / "gap.tif", squares()
+        stack[3] = 20
+        tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "ZYX"})
+        assert segment(path, "--box", LEFT_BOX, *options).exit_code == 0
+        labels = read_labels(path.with_name("labels.npy"))
+        assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == frames
+
     def test_prompts_file(self, image, bright, tmp_path):
         prompts = PromptSet().add(2, BoxPrompt(2, (8, 6, 22, 20)), name="left")
         prompts = prompts.add(5, BoxPrompt(1, (10, 28, 26, 46)), name="right")

@@ -51,6 +51,8 @@ def main(image: Path, frames: int) -> None:
     viewer.window.add_dock_widget(widget, name="MedSAM2")
     widget.remembering.remember(autosave_seconds=5)
     controller = widget.controller
+    # It is told boxes alone, as our model wants it, also of what was accepted.
+    controller.bench.configure(model="litemedsam")
     controller.use_box_tool()
     controller.bench.desk.prompts.boxes.add_rectangles(rectangle(2))
     controller.wait(60)

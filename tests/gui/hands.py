@@ -30,10 +30,17 @@ def pixel(viewer: Viewer, y: float, x: float) -> QPoint:
     )
 
 
+def settle(viewer: Viewer) -> None:
+    """Let docks that were just added take their place from the canvas."""
+    sizes: list[Any] = []
+    while len(sizes) < 4 or sizes[-1] != sizes[-2]:
+        QApplication.processEvents()
+        sizes.append(canvas(viewer).size())
+
+
 def drag(viewer: Viewer, qtbot: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Press, move and release the left mouse button on the canvas, as a hand does."""
-    # A dock that was just added has yet to take its place from the canvas.
-    QApplication.processEvents()
+    settle(viewer)
     layer = viewer.layers.selection.active
     first, last = pixel(viewer, *start), pixel(viewer, *end)
     none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
@@ -81,7 +88,7 @@ def stroke(
     modifier: Any = Qt.KeyboardModifier.NoModifier,
 ) -> None:
     """Press, move along a path of the displayed plane (in world units) and release."""
-    QApplication.processEvents()
+    settle(viewer)
     none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
     first = pixel(viewer, *path[0])
     send(viewer, QEvent.Type.MouseMove, first, none, none, modifier)

@@ -15,8 +15,8 @@ from tests.gui.conftest import BOX, SHAPE, disc, session_maker
 from tests.gui.hands import click
 
 from napari_medsam2 import Volume
-from napari_medsam2.gui import cleanup as module
-from napari_medsam2.gui.cleanup import COME, GONE, Order
+from napari_medsam2.gui import cleanup_order as module
+from napari_medsam2.gui.cleanup import COME, GONE, Order, Preview
 from napari_medsam2.gui.controller import Controller
 from napari_medsam2.gui.layers import METADATA_KEY
 from napari_medsam2.gui.widget import MedSAM2Widget
@@ -36,7 +36,7 @@ def holed(controller: Controller) -> np.ndarray:
     return labels
 
 
-def looked(controller: Controller, order: Order) -> module.Preview:
+def looked(controller: Controller, order: Order) -> Preview:
     assert controller.preview_cleanup(order)
     assert controller.wait(10)
     assert controller.last_error is None

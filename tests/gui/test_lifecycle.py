@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from napari.viewer import Viewer
-
     from tests.gui.conftest import GatedModel
 
 STATES = ("loading", "running", "paused")

@@ -6,71 +6,33 @@ The thread copies the labels before it works on them, so that the window waits f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from psygnal import Signal
 
-from napari_medsam2.errors import InputError
-from napari_medsam2.measure_objects import in_one_unit
-from napari_medsam2.postprocess import (
-    DropSmall,
-    FillHoles,
-    KeepLargest,
-    Restrict,
-    Smooth,
-    cleaned,
-)
-
+from .cleanup_order import Kind, Order, is_solid, scale_of, text_of, work_of
 from .layers import add_behind_selection, placement, preview_name
 from .views import position, show_frame
 from .worker import Ended, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from numpy.typing import NDArray
 
     from napari_medsam2.labels import MaskUpdate
-    from napari_medsam2.postprocess import Operation
     from napari_medsam2.session import Run, Session
-    from napari_medsam2.volume import FrameStack, View, Volume
+    from napari_medsam2.volume import View
 
     from .bench import Bench
     from .worker import Job
 
 __all__ = ["COLOURS", "COME", "GONE", "Cleaner", "Kind", "Order", "Preview"]
 
-Kind = Literal["holes", "largest", "small", "smooth", "restrict"]
-
 GONE, COME = 1, 2
 # Apart in brightness, too, for those who see red and green alike.
 COLOURS = {GONE: "#ff2d55", COME: "#d0ff14"}
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is to be done.
-
-    Attributes
-    ----------
-    kind : {"holes", "largest", "small", "smooth", "restrict"}
-    object_ids : tuple of int
-    solid : bool
-        In 3D, not slice by slice; needs frames that are slices of a body.
-    amount : float
-        Of "small" the least size of a part, of "smooth" the sigma, in the unit of the image.
-    layer : Labels or None
-        Of "restrict".
-    """
-
-    kind: Kind
-    object_ids: tuple[int, ...]
-    solid: bool = False
-    amount: float = 1.0
-    layer: Labels | None = None
 
 
 @dataclass(frozen=True)
@@ -145,21 +107,21 @@ class Cleaner:
     def can_be_solid(self) -> bool:
         """Whether the frames of the image in use are slices of a body."""
         desk = self._bench.desk
-        return desk is not None and desk.session is not None and _is_solid(desk.session.stack)
+        return desk is not None and desk.session is not None and is_solid(desk.session.stack)
 
     def unit(self, *, solid: bool) -> str:
         """Return the unit of lengths, "px" if the image has none or is not there."""
         desk = self._bench.desk
         if desk is None or desk.session is None:
             return "px"
-        return _scale(desk.session.stack, solid=solid)[1]
+        return scale_of(desk.session.stack, solid=solid)[1]
 
     def suggested_amount(self, kind: Kind, *, solid: bool) -> float:
         """Return an amount to begin with: two pixels to smooth, fifty to drop, in round numbers."""
         desk = self._bench.desk
         if desk is None or desk.session is None:
             return 1.0
-        (f, y, x), _ = _scale(desk.session.stack, solid=solid)
+        (f, y, x), _ = scale_of(desk.session.stack, solid=solid)
         amount = 50 * f * y * x if kind == "small" else 2 * min(y, x)
         return float(f"{amount:.1g}")
 
@@ -172,7 +134,7 @@ class Cleaner:
             For an order that makes no sense.
         """
         self.cancel()
-        work = _work(session, order)
+        work = work_of(session, order)
         volume, stack = session.volume, session.stack
 
         def run(job: Job) -> tuple[Preview, NDArray[np.uint8]] | None:
@@ -207,11 +169,11 @@ class Cleaner:
         is_good = known is not None and (known.order, known.view) == (order, session.stack.view)
         # The layer to restrict to may have been painted on since.
         if known is None or not is_good or order.kind == "restrict":
-            work, total = _work(session, order), len(order.object_ids) * len(session.stack)
+            work, total = work_of(session, order), len(order.object_ids) * len(session.stack)
         else:
             found = known.updates
             work, total = (lambda: iter(found)), len(found)
-        return session.start_writing(work, total, _text(order))
+        return session.start_writing(work, total, text_of(order))
 
     def poll(self) -> None:
         """Take in what the thread has done."""
@@ -261,7 +223,7 @@ class Cleaner:
         desk = self._bench.desk
         if desk is None or self.preview is None or not self.preview.updates:
             return
-        colours: dict[int | None, str] = {None: "transparent", 0: "transparent", **COLOURS}
+        colours = {None: "transparent", 0: "transparent", GONE: COLOURS[GONE], COME: COLOURS[COME]}
         self._layer = Labels(
             changes,
             name=preview_name(desk.image),
@@ -287,83 +249,3 @@ def _mark(
     gone, come = before & ~mask, mask & ~before
     changes[gone], changes[come] = GONE, COME
     return int(np.count_nonzero(gone)), int(np.count_nonzero(come))
-
-
-def _work(session: Session, order: Order) -> Callable[[], Iterator[MaskUpdate]]:
-    """Return what computes the masks, in the thread; what is wrong is told at once."""
-    stack = session.stack
-    if order.solid and not _is_solid(stack):
-        raise InputError("the frames of this image are no slices of a body: work slice by slice")
-    _check(order, stack.volume)
-    frames = stack.of_labels(session.labels)
-    spacing, _ = _scale(stack, solid=order.solid)
-    ids, locked, accepted = order.object_ids, session.locked, session.accepted
-    scores = session.scores
-    if not set(ids) - locked:
-        # Says what is wrong with them.
-        cleaned(frames, spacing, FillHoles(), ids, locked=locked)
-
-    def work() -> Iterator[MaskUpdate]:
-        operation = _operation(order, stack)
-        return cleaned(
-            frames, spacing, operation, ids, locked=locked, accepted=accepted, scores=scores
-        )
-
-    return work
-
-
-def _check(order: Order, volume: Volume) -> None:
-    if order.kind != "restrict":
-        _simple(order)
-        return
-    if order.layer is None:
-        raise InputError("choose the labels layer to keep the objects inside of")
-    shape = tuple(int(n) for n in _data(order.layer).shape)
-    if shape != volume.label_shape:
-        raise InputError(
-            f"{order.layer.name} has the shape {shape}, the image {volume.label_shape}: choose a "
-            "layer of the same shape"
-        )
-
-
-def _operation(order: Order, stack: FrameStack) -> Operation:
-    """Return what is to be done; reads the layer to restrict to, so it is for the thread."""
-    if order.layer is None or order.kind != "restrict":
-        return _simple(order)
-    inside = stack.of_labels(np.asarray(_data(order.layer)))
-    return Restrict(inside, order.layer.name)
-
-
-def _simple(order: Order) -> Operation:
-    if order.kind == "holes":
-        return FillHoles(solid=order.solid)
-    if order.kind == "largest":
-        return KeepLargest(solid=order.solid)
-    if order.kind == "small":
-        return DropSmall(order.amount, solid=order.solid)
-    return Smooth(order.amount, solid=order.solid)
-
-
-def _text(order: Order) -> str:
-    what = f"keep inside {order.layer.name}" if order.layer is not None else _simple(order).text
-    ids = ", ".join(map(str, order.object_ids))
-    return f"{what}, object {ids}"
-
-
-def _data(layer: Labels) -> Any:
-    return layer.data[0] if layer.multiscale else layer.data
-
-
-def _is_solid(stack: FrameStack) -> bool:
-    return stack.axis is not None and stack.volume.label_axes[stack.axis] != "t"
-
-
-def _scale(stack: FrameStack, *, solid: bool) -> tuple[tuple[float, float, float], str]:
-    """Return the spacing along (frame, y, x), and its unit; that of the frames only if solid."""
-    rest = [i for i in range(len(stack.volume.label_axes)) if i != stack.axis]
-    y, x = rest[-2:]
-    if solid and stack.axis is not None:
-        (f, dy, dx), unit = in_one_unit(stack.volume, (stack.axis, y, x))
-        return (f, dy, dx), unit
-    (dy, dx), unit = in_one_unit(stack.volume, (y, x))
-    return (1.0, dy, dx), unit

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from typing import cast
+
+from psygnal import Signal
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QSpinBox, QVBoxLayout, QWidget
 from superqt import QRangeSlider
 
@@ -24,7 +27,7 @@ class FrameRange(QWidget):
         super().__init__()
         self._n_frames = 1
         self.first, self.last = _number("First frame to fill"), _number("Last frame to fill")
-        self.slider = QRangeSlider(Qt.Orientation.Horizontal)
+        self.slider = QRangeSlider(Qt.Orientation.Horizontal)  # type: ignore[no-untyped-call]
         self.slider.setToolTip(
             "The frames to fill: drag either end, or what lies between them; propagation passes "
             "through others where it comes from a prompt there, and leaves them as they are"
@@ -48,7 +51,7 @@ class FrameRange(QWidget):
     @property
     def value(self) -> tuple[int, int]:
         """The first and the last frame."""
-        first, last = self.slider.value()
+        first, last = cast("tuple[float, float]", self.slider.value())
         return int(first), int(last)
 
     def show_range(self, first: int, last: int, n_frames: int) -> None:

@@ -132,7 +132,3 @@ def _put_below(dock: QDockWidget) -> None:
     ]
     if others:
         window.splitDockWidget(others[-1], dock, Qt.Orientation.Vertical)
-    layout = window.layout()
-    assert layout is not None
-    # At once, and not under the hand of someone who has begun to draw.
-    layout.activate()

@@ -12,6 +12,8 @@ from .frame_range import FrameRange
 from .parts import Choice, Section, button, row, show_bar
 
 if TYPE_CHECKING:
+    from napari_medsam2.tracking.tracker import Direction
+
     from .controller import Controller
     from .runner import Progress
 
@@ -20,7 +22,7 @@ __all__ = ["SegmentPanel"]
 _DIRECTIONS = {"both": "Both ways", "forward": "Forward", "backward": "Backward"}
 _MOST_PATIENCE = 999
 # Text, direction, whether as far as the next prompt, tip.
-_STEPS = (
+_STEPS: tuple[tuple[str, Direction, bool, str], ...] = (
     ("⇤\u2009Prompt", "backward", True, "From this slice back to the one with the next prompt"),
     ("←\u2009Slice", "backward", False, "Carry the masks to the slice before, and go there"),
     ("Slice\u2009→", "forward", False, "Carry the masks to the next slice, and go there"),
@@ -90,8 +92,9 @@ class SegmentPanel(Section):
         for widget in (self.direction, self.range, self.only_object, self.patience):
             widget.setEnabled(has_image and n > 1)
         self.range.show_range(*course.frames(n), n)
-        with QSignalBlocker(self.patience):
-            self.patience.setValue(course.patience or 0)
+        if self.patience.value() != (course.patience or 0):
+            with QSignalBlocker(self.patience):
+                self.patience.setValue(course.patience or 0)
         with QSignalBlocker(self.only_object):
             self.only_object.setChecked(course.only_selected)
         self.direction.show_value(course.direction, _DIRECTIONS[course.direction])
@@ -124,7 +127,7 @@ class SegmentPanel(Section):
         self.body.addWidget(self.bar)
         self.body.addLayout(row(self.pause, self.stop, self.undo, self.redo))
 
-    def _step_button(self, text: str, direction: str, is_far: bool, tip: str) -> QPushButton:
+    def _step_button(self, text: str, direction: Direction, is_far: bool, tip: str) -> QPushButton:
         controller = self._controller
         go = controller.propagate_to_next_prompt if is_far else controller.carry
         key = f"{'Ctrl+' if is_far else ''}Shift+{'→' if direction == 'forward' else '←'}"

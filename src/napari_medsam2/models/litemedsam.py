@@ -23,10 +23,11 @@ from .checkpoints import file_sha256, load_state, load_strict
 from .device import device_errors
 from .matching import content
 from .resample import resize_area
+from .runtime import without_timm
 from .sam_decoder import FastMaskDecoder, fast_mask_decoder
 from .tinyvit import best_precision, fast_encoder
 
-with warnings.catch_warnings():
+with warnings.catch_warnings(), without_timm():
     # Its encoder imports timm by names that timm has since moved.
     warnings.filterwarnings("ignore", category=FutureWarning, module="timm")
     warnings.filterwarnings("ignore", category=FutureWarning, message=".*timm.*")

@@ -34,8 +34,9 @@ _LARGE = 2.0
 _GAIN = 1.5
 # The surroundings that an object is shown with, on each side, as a share of its own extent.
 _MARGIN = 0.5
-# Regions lie on a grid of this share of their side, so that they are met again, and cached.
-_GRID = 4
+# Regions lie on a grid, so that neighbouring objects and prompts that move meet in the same one,
+# which is embedded already: one of half their side if that shows enough, else one of a quarter.
+_GRIDS = (2, 4)
 # By how much a region grows at least when the mask reaches its edge.
 _GROWTH = 1.5
 # How near to the edge a mask must come to have reached it, as a share of the region's side.
@@ -88,9 +89,10 @@ class Zoom:
         """
         needed = self._with_surroundings(area)
         for side in self._sides():
-            region = self._region(area, side)
-            if side >= least and contains(region, needed):
-                return region
+            for grid in _GRIDS:
+                region = self._region(area, side, side // grid)
+                if side >= least and contains(region, needed):
+                    return region
         return self.whole
 
     def grown(self, region: Region, area: Area) -> Region:
@@ -132,9 +134,8 @@ class Zoom:
             min(x1 + margin, float(width)),
         )
 
-    def _region(self, area: Area, side: int) -> Region:
-        """Return the region of a size on the grid that has the area most in its middle."""
-        step = max(1, side // _GRID)
+    def _region(self, area: Area, side: int, step: int) -> Region:
+        """Return the region of a size on a grid that has the area most in its middle."""
         corner, size = [], []
         for low, high, n in zip(area[:2], area[2:], self.shape, strict=True):
             at = round(((low + high) / 2 - side / 2) / step) * step

@@ -68,7 +68,7 @@ def first_legs(propagation: Propagation, zoom: Zoom) -> list[Leg]:
 def _told_first(entry: ObjectPrompts, propagation: Propagation) -> list[int]:
     """Return the frames that say what an object is, as `StreamedSweeps` has it."""
     remembers = has_memory(propagation.encoder.model)
-    corrected = propagation.corrections.get(entry.id, {}) if remembers else {}
+    corrected = {*propagation.corrections.get(entry.id, ())} if remembers else set()
     return [f for f in entry.frames if f not in corrected] or list(entry.frames)
 
 

@@ -172,7 +172,7 @@ def _together(legs: Sequence[Leg]) -> list[list[Leg]]:
 
 
 def _corrections(leg: Leg, corrections: Corrections) -> dict[int, int]:
-    """Return the frames whose prompts on a leg correct what was tracked there, with their rounds."""
+    """Return the frames whose prompts correct what was tracked there, with their rounds."""
     rounds = corrections.get(leg.entry.id, {})
     return {f: n for f, n in rounds.items() if f in leg.frames and f not in leg.known}
 

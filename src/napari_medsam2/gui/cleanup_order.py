@@ -1,0 +1,138 @@
+"""What is asked for when masks are cleaned up, in the terms of a window, and what computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_medsam2.errors import InputError
+from napari_medsam2.measure_objects import in_one_unit
+from napari_medsam2.postprocess import (
+    DropSmall,
+    FillHoles,
+    KeepLargest,
+    Restrict,
+    Smooth,
+    cleaned,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari.layers import Labels
+
+    from napari_medsam2.labels import MaskUpdate
+    from napari_medsam2.postprocess import Operation
+    from napari_medsam2.session import Session
+    from napari_medsam2.volume import FrameStack, Volume
+
+__all__ = ["Kind", "Order", "is_solid", "scale_of", "text_of", "work_of"]
+
+Kind = Literal["holes", "largest", "small", "smooth", "restrict"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done.
+
+    Attributes
+    ----------
+    kind : {"holes", "largest", "small", "smooth", "restrict"}
+    object_ids : tuple of int
+    solid : bool
+        In 3D, not slice by slice; needs frames that are slices of a body.
+    amount : float
+        Of "small" the least size of a part, of "smooth" the sigma, in the unit of the image.
+    layer : Labels or None
+        Of "restrict".
+    """
+
+    kind: Kind
+    object_ids: tuple[int, ...]
+    solid: bool = False
+    amount: float = 1.0
+    layer: Labels | None = None
+
+
+def work_of(session: Session, order: Order) -> Callable[[], Iterator[MaskUpdate]]:
+    """Return what computes the masks, in the thread; what is wrong is told at once."""
+    stack = session.stack
+    if order.solid and not is_solid(stack):
+        raise InputError("the frames of this image are no slices of a body: work slice by slice")
+    _check(order, stack.volume)
+    frames = stack.of_labels(session.labels)
+    spacing, _ = scale_of(stack, solid=order.solid)
+    ids, locked, accepted = order.object_ids, session.locked, session.accepted
+    scores = session.scores
+    if not set(ids) - locked:
+        # Says what is wrong with them.
+        cleaned(frames, spacing, FillHoles(), ids, locked=locked)
+
+    def work() -> Iterator[MaskUpdate]:
+        operation = _operation(order, stack)
+        return cleaned(
+            frames, spacing, operation, ids, locked=locked, accepted=accepted, scores=scores
+        )
+
+    return work
+
+
+def _check(order: Order, volume: Volume) -> None:
+    if order.kind != "restrict":
+        _simple(order)
+        return
+    if order.layer is None:
+        raise InputError("choose the labels layer to keep the objects inside of")
+    shape = tuple(int(n) for n in _data(order.layer).shape)
+    if shape != volume.label_shape:
+        raise InputError(
+            f"{order.layer.name} has the shape {shape}, the image {volume.label_shape}: choose a "
+            "layer of the same shape"
+        )
+
+
+def _operation(order: Order, stack: FrameStack) -> Operation:
+    """Return what is to be done; reads the layer to restrict to, so it is for the thread."""
+    if order.layer is None or order.kind != "restrict":
+        return _simple(order)
+    inside = stack.of_labels(np.asarray(_data(order.layer)))
+    return Restrict(inside, order.layer.name)
+
+
+def _simple(order: Order) -> Operation:
+    if order.kind == "holes":
+        return FillHoles(solid=order.solid)
+    if order.kind == "largest":
+        return KeepLargest(solid=order.solid)
+    if order.kind == "small":
+        return DropSmall(order.amount, solid=order.solid)
+    return Smooth(order.amount, solid=order.solid)
+
+
+def text_of(order: Order) -> str:
+    """Return an order in words, for the history."""
+    what = f"keep inside {order.layer.name}" if order.layer is not None else _simple(order).text
+    ids = ", ".join(map(str, order.object_ids))
+    return f"{what}, object {ids}"
+
+
+def _data(layer: Labels) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def is_solid(stack: FrameStack) -> bool:
+    """Whether frames are slices of a body, not moments."""
+    return stack.axis is not None and stack.volume.label_axes[stack.axis] != "t"
+
+
+def scale_of(stack: FrameStack, *, solid: bool) -> tuple[tuple[float, float, float], str]:
+    """Return the spacing along (frame, y, x), and its unit; that of the frames only if solid."""
+    rest = [i for i in range(len(stack.volume.label_axes)) if i != stack.axis]
+    y, x = rest[-2:]
+    if solid and stack.axis is not None:
+        (f, dy, dx), unit = in_one_unit(stack.volume, (stack.axis, y, x))
+        return (f, dy, dx), unit
+    (dy, dx), unit = in_one_unit(stack.volume, (y, x))
+    return (1.0, dy, dx), unit
