@@ -286,3 +286,44 @@ def test_other_data_have_no_levels_of_the_old():
     volume = pyramid()
     assert volume.with_data(volume.data, name="a").levels == volume.levels
     assert volume.with_data(np.asarray(volume.data)[:2]).levels == ()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_part_of_every_frame_is_read_and_no_more(axis):
+    data = Counting(arange(6, 20, 30))
+    part = Volume(data).stack(axis).cropped((2, 3, 5, 9))
+    assert part.shape == (3, 6)
+    expected = np.moveaxis(data.array, axis, 0)[1, 2:5, 3:9]
+    np.testing.assert_array_equal(part.frame(1), expected)
+    assert data.read == 18
+    np.testing.assert_array_equal(part.of_labels(data.array)[1], expected)
+
+
+def test_a_part_of_a_coloured_frame_keeps_its_colours():
+    data = arange(3, 20, 30, 3)
+    part = Volume(data).stack(0).cropped((2, 3, 5, 9))
+    np.testing.assert_array_equal(part.frame(1), data[1, 2:5, 3:9])
+
+
+def test_a_part_of_a_single_image():
+    data = arange(20, 30)
+    part = Volume(data).stack(0).cropped((2, 3, 5, 9))
+    np.testing.assert_array_equal(part.frame(0), data[2:5, 3:9])
+    np.testing.assert_array_equal(part.of_labels(data), data[np.newaxis, 2:5, 3:9])
+
+
+def test_a_small_part_of_a_pyramid_is_seen_at_its_finest_level():
+    full = np.kron(np.arange(16).reshape(4, 4), np.ones((1024, 1024), int)).astype(np.uint8)
+    stack = Volume(full, "yx", levels=(full[::2, ::2], full[::4, ::4])).stack()
+    assert stack.level == 2
+    small, large = stack.cropped((0, 0, 512, 512)), stack.cropped((2048, 0, 4096, 2048))
+    assert small.seen(0).shape == (512, 512)
+    assert large.seen(0).shape == (1024, 1024)
+    np.testing.assert_array_equal(np.unique(large.seen(0)), [8, 9, 12, 13])
+    assert stack.cropped((0, 0, 4096, 4096)) is stack
+
+
+@pytest.mark.parametrize("region", [(0, 0, 21, 5), (-1, 0, 5, 5), (4, 4, 4, 9)])
+def test_a_part_that_is_none_of_the_frame_is_refused(region):
+    with pytest.raises(InputError, match="no part of frames of"):
+        Volume(arange(6, 20, 30)).stack(0).cropped(region)

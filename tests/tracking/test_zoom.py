@@ -378,3 +378,69 @@ def test_prompted_masks_are_kept_to_the_pixel():
     [update] = session.propagate(start=1, stop=2)
     np.testing.assert_array_equal(update.full_mask(mask.shape), mask)
     assert MaskPrompt(1, mask) in session.prompts[1].prompts
+
+
+def test_regions_have_embeddings_of_their_own_in_a_folder(tmp_path):
+    image = squares((500, 300, 512, 320), (100, 100, 120, 120))
+    session = nm.Session(image, window=(0, 255), cache=tmp_path)
+    session.add_box(0, (498, 298, 514, 322), object_id=1)
+    session.add_box(0, (98, 98, 122, 122), object_id=2)
+    session.segment(0)
+    assert len(session.cache.store) == 2
+    again = nm.Session(image, window=(0, 255), cache=tmp_path)
+    again.set_prompts(session.prompts)
+    again.segment(0)
+    np.testing.assert_array_equal(again.labels, session.labels)
+    assert len(session.cache.store) == 2
+
+
+# A model with a memory, on what a microscope would show
+
+
+def cells(n, step, radius=20, size=1400, at=(300, 260)):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size]
+    movie = np.empty((n, size, size), np.uint8)
+    truth = np.zeros((n, size, size), bool)
+    for t in range(n):
+        truth[t] = (y - at[0]) ** 2 + (x - at[1] - t * step) ** 2 < radius**2
+        movie[t] = np.clip(40 + 120 * truth[t] + rng.normal(0, 8, (size, size)), 0, 255)
+    return movie, truth
+
+
+def dice(found, truth):
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+@pytest.mark.slow
+def test_a_cell_that_crosses_a_large_frame_is_tracked_corrected_and_tracked_again():
+    movie, truth = cells(9, 24)
+    data = Recorded(movie)
+    session = nm.Session(Volume(data, "tyx"), "litemedsam-track", window=(0, 255))
+    session.add_box(0, (276, 236, 324, 284))
+    updates = list(session.propagate("forward"))
+    assert [u.frame for u in updates] == list(range(9))
+    assert all(dice(session.labels[t] > 0, truth[t]) > 0.85 for t in range(9))
+    assert max(data.parts) <= 512 * 512
+
+    session.add_points(8, [(300, 260 + 8 * 24)], [1])
+    [update] = session.segment(8)
+    assert dice(update.full_mask(movie.shape[1:]), truth[8]) > 0.85
+    for _ in session.propagate("forward"):
+        pass
+    assert all(dice(session.labels[t] > 0, truth[t]) > 0.85 for t in range(9))
+    np.testing.assert_array_equal(session.replay(), session.labels)
+    assert max(data.parts) <= 512 * 512
+
+
+@pytest.mark.slow
+def test_a_cell_is_found_by_a_click_with_zoom_and_lost_without():
+    movie, truth = cells(1, 0, size=3000)
+    scores = {}
+    for zoom in ("auto", "off"):
+        session = nm.Session(movie, "litemedsam-track", window=(0, 255), zoom=zoom)
+        session.add_points(0, [(300, 260)])
+        session.segment(0)
+        scores[zoom] = dice(session.labels[0] > 0, truth[0])
+    assert scores["auto"] > 0.9
+    assert scores["off"] < 0.5
