@@ -374,9 +374,7 @@ class TestResume:
         assert empty.recovery.offers == ()
         empty.close()
 
-    def test_an_image_that_was_read_from_a_file_is_opened_along(
-        self, tmp_path, stack, worker_done
-    ):
+    def test_an_image_that_was_read_from_a_file_is_opened_along(self, tmp_path, stack, worker_done):
         np.save(tmp_path / "scan.npy", stack)
         first = opened()
         first.viewer.add_layer(layer_of(tmp_path / "scan.npy"))

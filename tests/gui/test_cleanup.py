@@ -69,6 +69,10 @@ class TestPreview:
         preview = looked(controller, Order("largest", (1,), solid=False))
         data = viewer_model.layers[NAME].data
         assert (data[3, 60, 60], data.sum()) == (GONE, GONE)
+        layer = viewer_model.layers[NAME]
+        colours = [tuple(layer.get_color(v)) for v in (GONE, COME)]
+        assert len(set(colours)) == 2
+        assert layer.colormap.map(0)[-1] == 0
         assert str(preview) == "1 px removed, 0 px added on slice 3"
 
     def test_another_one_takes_its_place(self, controller, viewer_model):

@@ -261,7 +261,7 @@ class TestCourse:
         controller.session.add_box(1, BOX, 1)
         controller.session.add_box(1, (0, 0, 30, 52), 2)
         course = controller.course
-        course.direction, course.only_selected, course.patience = "forward", True, 2
+        course.way, course.only_selected, course.patience = "forward", True, 2
         course.limit(2, 3, 5)
         assert controller.propagate_as_set()
         assert controller.wait(10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -151,12 +150,14 @@ def test_killed_in_the_middle_of_a_propagation(show, qtbot, tmp_path):
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         done: list[int] = []
-        while len(done) < 4:
-            line = program.stdout.readline()
-            assert line, "the program has ended by itself"
-            if line.startswith("saved"):
-                done = [int(i) for i in line.split()[1:]]
-        os.kill(program.pid, signal.SIGKILL)
+        try:
+            while len(done) < 4:
+                line = program.stdout.readline()
+                assert line, "the program has ended by itself"
+                if line.startswith("saved"):
+                    done = [int(i) for i in line.split()[1:]]
+        finally:
+            program.kill()
         assert program.wait(30) == -signal.SIGKILL
 
     widget = show()

@@ -326,14 +326,22 @@ class TestWindow:
         return QPoint(round(panel.strip.x_of(frame)), round(panel.strip.y_of(row)))
 
     def test_it_opens_below_and_says_how_far_one_is(self, viewer, widget, panel, qtbot):
+        viewer.window.resize(1280, 800)
         dock = panel.parentWidget()
         assert dock.isVisible()
-        assert dock.width() == dock.parentWidget().width()
+        # From the left of the window to the panels at the right, which keep their height.
+        beside = widget.parentWidget()
+        qtbot.waitUntil(lambda: beside.geometry().left() - dock.geometry().right() in range(20))
+        assert dock.geometry().left() == 0
+        assert dock.geometry().bottom() == beside.geometry().bottom()
         assert panel.height() <= 120
         assert not widget.review_strip.isVisible()
         expected = "0 of 5 slices accepted; worst 0.30 at slice 4"
         qtbot.waitUntil(lambda: panel.statistic.text() == expected)
         assert panel.statistic.width() >= panel.statistic.sizeHint().width()
+        viewer.window.resize(1120, 700)
+        qtbot.waitUntil(lambda: panel.statistic.text().endswith("…"))
+        assert panel.statistic.toolTip().startswith(expected)
 
     def test_a_click_goes_to_the_slice_and_selects_the_object(self, viewer, widget, panel):
         QTest.mouseClick(panel.strip, LEFT, pos=self.place(panel, 4, row=1))
@@ -406,7 +414,7 @@ class TestWindow:
         assert viewer.dims.current_step[0] == 3
         panel.scope.setCurrentIndex(1)
         assert controller.review.scope == "selected"
-        qtbot.waitUntil(lambda: panel.statistic.text().startswith("2 of 4 slices accepted"))
+        qtbot.waitUntil(lambda: panel.statistic.toolTip().startswith("2 of 4 slices"))
 
     def test_keys_stay_with_the_canvas(self, viewer, widget, panel, qtbot):
         controller, shift = widget.controller, Qt.KeyboardModifier.ShiftModifier
@@ -509,11 +517,13 @@ class TestWindow:
         assert TITLE not in viewer.window.dock_widgets
         viewer.dims.set_current_step(0, 0)
 
-    def test_above_the_console_it_keeps_its_width(self, viewer, widget, panel, qtbot):
+    def test_below_the_console_it_keeps_its_width(self, viewer, widget, panel, qtbot):
         viewer.window._qt_viewer.dockConsole.show()
+        console = viewer.window._qt_viewer.dockConsole
         dock = panel.parentWidget()
-        qtbot.waitUntil(lambda: viewer.window._qt_viewer.dockConsole.width() > 500)
-        assert dock.width() == dock.parentWidget().width()
+        qtbot.waitUntil(lambda: dock.geometry().top() >= console.geometry().bottom() > 0)
+        assert dock.geometry().left() == 0
+        assert dock.width() == console.width()
 
     def test_not_for_a_plane(self, make_napari_viewer, model, stack, cold, qtbot):
         viewer = make_napari_viewer(show=True)

@@ -141,6 +141,29 @@ def test_correction_after_propagation(frames: np.ndarray) -> None:
     np.testing.assert_array_equal(after[1, 10], before[1, 10])
 
 
+def test_corrections_of_one_round_do_not_know_of_each_other(frames: np.ndarray) -> None:
+    pair = Pair(add_all_frames_to_correct_as_cond=True)
+    state = pair.state(frames)
+    pair.reference.add_new_points_or_box(state, 1, 1, box=BOX_XYXY)
+    propagate(pair, state)
+    told, corrected = PromptSet().add(1, BoxPrompt(1, BOX)), {}
+    for frame, (y, x) in {5: (50, 60), 10: (30, 40)}.items():
+        clicks = {"points": [[float(x), float(y)]], "labels": np.array([0], np.int32)}
+        *_, logits = pair.reference.add_new_points_or_box(state, frame, 1, **clicks)
+        corrected[frame] = logits[0, 0].numpy()
+        told = told.add(1, PointPrompt(frame, ((y, x),), (0,)))
+    sweeps = pair.stream(frames, told, corrections={1: {5: 1, 10: 1}})
+    for frame, logits in corrected.items():
+        ours = sweeps.segment(frame)[1]
+        assert ours is not None
+        assert np.abs(ours.logits - logits).max() <= TOLERANCE
+    assert_same(logits_of(sweeps), propagate(pair, state))
+    # Round after round, the second one refines what the first one has led to.
+    later = pair.stream(frames, told, corrections={1: {5: 1, 10: 2}}).segment(10)[1]
+    assert later is not None
+    assert np.abs(later.logits - corrected[10]).max() > TOLERANCE
+
+
 def test_two_objects_prompted_on_different_frames(pair: Pair, frames: np.ndarray) -> None:
     """Going forwards an object begins where it was prompted.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import CyclicLabelColormap
 from psygnal import Signal
 
 from .cleanup_order import Kind, Order, is_solid, scale_of, text_of, work_of
@@ -223,11 +223,11 @@ class Cleaner:
         desk = self._bench.desk
         if desk is None or self.preview is None or not self.preview.updates:
             return
-        colours = {None: "transparent", 0: "transparent", GONE: COLOURS[GONE], COME: COLOURS[COME]}
+        colours = ["transparent", COLOURS[GONE], COLOURS[COME]]
         self._layer = Labels(
             changes,
             name=preview_name(desk.image),
-            colormap=DirectLabelColormap(color_dict=colours),
+            colormap=CyclicLabelColormap(name="clean up", colors=colours),
             opacity=0.9,
             **placement(desk.image),
         )

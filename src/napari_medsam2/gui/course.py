@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from napari_medsam2.errors import PromptError
 
@@ -13,7 +13,31 @@ if TYPE_CHECKING:
     from napari_medsam2.session import Session
     from napari_medsam2.tracking.tracker import Direction
 
-__all__ = ["Course", "Leg", "next_slice", "to_next_prompt"]
+__all__ = ["Course", "Leg", "Way", "next_slice", "to_next_prompt", "ways"]
+
+
+Way = Literal["both", "forward", "backward", "vote", "later", "earlier"]
+
+_ALONG: dict[Way, str] = {"both": "Both ways", "forward": "Forward", "backward": "Backward"}
+_TIME: dict[Way, str] = {"later": "Through time \u2192", "earlier": "Through time \u2190"}
+
+
+def ways(axes: str, axis: int) -> dict[Way, str]:
+    """Return the ways to propagate in an image, and what they are called.
+
+    Parameters
+    ----------
+    axes : str
+        The letters of its axes, as in `Volume.label_axes`.
+    axis : int
+        The one that frames are taken along.
+    """
+    found = dict(_ALONG)
+    if {*axes[-3:]} == {*"zyx"} and axis >= len(axes) - 3:
+        found["vote"] = f"Vote: {', '.join(axes[-3:])}"
+        if axes[:-3] == "t" and axis == 1:
+            found |= _TIME
+    return found
 
 
 @dataclass
@@ -22,14 +46,15 @@ class Course:
 
     Attributes
     ----------
-    direction : {"both", "forward", "backward"}
+    way : str
+        A key of `ways`: along the axis, by a vote among axes, or through time.
     only_selected : bool
         The object in use alone, in place of all that have prompts.
     patience : int or None
         Stop an object that is not found on so many frames in a row; None leaves it to the model.
     """
 
-    direction: Direction = "both"
+    way: Way = "both"
     only_selected: bool = False
     patience: int | None = None
     _frames: tuple[int, int, int] | None = field(default=None, repr=False)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ResumeBar"]
 
+_LONGEST = 30  # characters of a name
+
 _CARD = """
 ResumeBar { background: rgba(255, 159, 28, 40); border-radius: 6px; }
 ResumeBar QLabel { background: transparent; }
@@ -114,7 +116,12 @@ class ResumeBar(QFrame):
 def _told(offer: Leftover, name: str, others: int) -> str:
     objects = f"{offer.n_objects} object{'' if offer.n_objects == 1 else 's'}"
     more = f", and {others} more" if others else ""
-    return f"Unsaved work on {name} from {_when(offer.time)} ({objects}){more}"
+    return f"Unsaved work on {_shortened(name)} from {_when(offer.time)} ({objects}){more}"
+
+
+def _shortened(name: str) -> str:
+    """Return a name that fits a line: one without spaces cannot be wrapped."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 13]}…{name[-12:]}"
 
 
 def _when(time: datetime) -> str:

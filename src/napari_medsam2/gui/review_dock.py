@@ -88,9 +88,13 @@ class ReviewDock:
     def shut_down(self) -> None:
         """Close for good."""
         self._is_closed = True
+        dock = self._dock()
         if self._panel is not None:
             self._panel.close_down()
             self.close()
+        window = None if dock is None else dock.parentWidget()
+        if isinstance(window, QMainWindow):
+            window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.BottomDockWidgetArea)
 
     # Inside
 

@@ -36,6 +36,7 @@ _REST_MS = 150
 _TALLEST = 91  # of the strip, before it scrolls
 _SCOPE_WIDTH = 126
 _GAP = 6
+_NARROWEST = 300
 _COMPACT = "padding: 2px 6px; min-height: 14px"
 _SCOPES = {"all": "All objects", "selected": "Selected object"}
 
@@ -58,6 +59,7 @@ class ReviewPanel(QWidget):
         self._was_docked = False
         self._is_open = True
         self._refreshed_at = 0.0
+        self._told = ""
         self.strip = ReviewStrip(review.go_to, review.select)
         self.accept = _button(
             "✓ Accept slice",
@@ -110,7 +112,7 @@ class ReviewPanel(QWidget):
         review = self._review
         rows, n = review.rows(), review.n_frames
         self.strip.show_rows(rows, n, review.selected)
-        self.statistic.setText(review.statistic(rows))
+        self._told = review.statistic(rows)
         self._make_room()
         for widget in (self.accept, self.back, self.worst, self.previous_prompt, self.next_prompt):
             widget.setEnabled(n > 0)
@@ -188,12 +190,19 @@ class ReviewPanel(QWidget):
         column.addLayout(header)
         column.addWidget(self._scroll)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        # Else the line would not let the window become narrower than it is.
+        self.setMinimumWidth(_NARROWEST)
 
     def _make_room(self) -> None:
-        """Fit the strip, and leave the legend out where the window is narrow."""
-        told = self.statistic.sizeHint().width() + 2 * _GAP
-        needed = self._buttons.sizeHint().width() + told + self.legend.width()
-        self.legend.setVisible(self.width() >= needed)
+        """Fit the strip; where the window is narrow, leave the legend to a tip and shorten."""
+        metrics = self.statistic.fontMetrics()
+        room = self.width() - self._buttons.sizeHint().width() - 4 * _GAP
+        told = metrics.horizontalAdvance(self._told)
+        self.legend.setVisible(room >= told + self.legend.width())
+        self.statistic.setText(
+            metrics.elidedText(self._told, Qt.TextElideMode.ElideRight, max(room, 0))
+        )
+        self.statistic.setToolTip(f"{self._told}\n\n{self.legend.toolTip()}")
         # napari's style draws a border also around an area without a frame.
         margins = self._scroll.contentsMargins()
         height = min(self.strip.height(), _TALLEST) + margins.top() + margins.bottom()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_medsam2.errors import InputError
 
@@ -12,7 +12,7 @@ from .prompting import Prompting
 from .views import show_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from napari.components import ViewerModel
 
@@ -90,15 +90,62 @@ class Running(Prompting):
             )
         )
 
-    def propagate_as_set(self) -> bool:
-        """Carry objects along the axis as `course` says."""
+    def vote(
+        self, axes: Sequence[int | str] | None = None, object_ids: Iterable[int] | None = None
+    ) -> bool:
+        """Let several axes vote on objects, as `Session.vote` does; all of space by default.
+
+        Returns
+        -------
+        bool
+            False if it could not begin; `last_error` and a notification say why.
+        """
+        wanted = None if object_ids is None else tuple(object_ids)
 
         def begin() -> None:
-            session, course = self._session_to_run(), self.course
-            start, stop = course.span(len(session.stack))
-            self._propagate(
-                session, course.direction, start, stop, self._in_course(), course.patience
-            )
+            session = self._session_to_run()
+            chosen = session.volume.label_axes[-3:] if axes is None else axes
+            run = session.start_vote(chosen, wanted)
+            self._start("propagate", session, run, self._n_objects(session, wanted))
+
+        return self._unless_propagating(begin)
+
+    def propagate_through_time(
+        self,
+        direction: Literal["forward", "backward"] = "forward",
+        stop: int | None = None,
+        object_ids: Iterable[int] | None = None,
+    ) -> bool:
+        """Carry 3D objects through time, as `Session.propagate_through_time` does.
+
+        Returns
+        -------
+        bool
+            False if it could not begin; `last_error` and a notification say why.
+        """
+        wanted = None if object_ids is None else tuple(object_ids)
+
+        def begin() -> None:
+            session = self._session_to_run()
+            run = session.start_through_time(direction, stop, wanted)
+            self._start("propagate", session, run, self._n_objects(session, wanted))
+
+        return self._unless_propagating(begin)
+
+    def propagate_as_set(self) -> bool:
+        """Carry objects as `course` says."""
+        way, wanted = self.course.way, self._in_course()
+        if way == "vote":
+            return self.vote(object_ids=wanted)
+        if way == "later":
+            return self.propagate_through_time("forward", object_ids=wanted)
+        if way == "earlier":
+            return self.propagate_through_time("backward", object_ids=wanted)
+
+        def begin() -> None:
+            session = self._session_to_run()
+            start, stop = self.course.span(len(session.stack))
+            self._propagate(session, way, start, stop, wanted, self.course.patience)
 
         return self._unless_propagating(begin)
 
@@ -201,9 +248,12 @@ class Running(Prompting):
         patience: int | None,
     ) -> None:
         run = session.start_propagation(direction, start, stop, object_ids, patience)
+        self._start("propagate", session, run, self._n_objects(session, object_ids))
+
+    def _n_objects(self, session: Session, object_ids: tuple[int, ...] | None) -> int:
+        """Return how many objects a run is about."""
         ids = {*session.prompts.prompted_ids, *session.accepted} - session.locked
-        n_objects = len(ids if object_ids is None else set(object_ids))
-        self._start("propagate", session, run, n_objects)
+        return len(ids if object_ids is None else set(object_ids))
 
     def _start(self, kind: Kind, session: Session, run: Run, n_objects: int) -> None:
         desk = self.bench.require_desk()

@@ -69,6 +69,8 @@ class SavePanel(Fold):
         for push in (self.labels, self.session, self.python, self.command):
             push.setEnabled(has_session and is_idle)
         self.open.setEnabled(is_idle)
+        saved_at = self._controller.autosaver.saved_at
+        self.show_note("" if saved_at is None else f"autosaved {saved_at:%H:%M}")
 
     def _copy(self, form: Form) -> None:
         copied = self._controller.copy_as(form)

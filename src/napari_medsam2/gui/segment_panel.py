@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QLabel, QProgressBar, QPushButton, QSpinBox
 
+from napari_medsam2.errors import InputError
+
+from .course import ways
 from .frame_range import FrameRange
 from .parts import Choice, Section, button, row, show_bar
 
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SegmentPanel"]
 
-_DIRECTIONS = {"both": "Both ways", "forward": "Forward", "backward": "Backward"}
 _MOST_PATIENCE = 999
 # Text, direction, whether as far as the next prompt, tip.
 _STEPS: tuple[tuple[str, Direction, bool, str], ...] = (
@@ -45,10 +47,11 @@ class SegmentPanel(Section):
             "Segment the objects that have prompts on this slice (S)",
             controller.segment_slice,
         )
-        self.direction = Choice(
-            "From the frames with prompts forward, backward, or both ways", _DIRECTIONS
+        self.way = Choice(
+            "From the frames with prompts forward, backward or both ways; in volumes by a vote "
+            "among the axes, in movies of volumes from one time point to the next"
         )
-        self.direction.on_chosen(partial(setattr, controller.course, "direction"))
+        self.way.on_chosen(partial(setattr, controller.course, "way"))
         self.propagate = button(
             "Propagate",
             "Carry the objects through the other frames; accepted slices stay as they are",
@@ -89,7 +92,7 @@ class SegmentPanel(Section):
         self.propagate.setEnabled(is_free)
         for push in self.steps:
             push.setEnabled(is_free)
-        for widget in (self.direction, self.range, self.only_object, self.patience):
+        for widget in (self.way, self.range, self.only_object, self.patience):
             widget.setEnabled(has_image and n > 1)
         self.range.show_range(*course.frames(n), n)
         if self.patience.value() != (course.patience or 0):
@@ -97,7 +100,7 @@ class SegmentPanel(Section):
                 self.patience.setValue(course.patience or 0)
         with QSignalBlocker(self.only_object):
             self.only_object.setChecked(course.only_selected)
-        self.direction.show_value(course.direction, _DIRECTIONS[course.direction])
+        self._show_ways()
         can_stop = state in ("loading", "running", "paused") and controller.can_stop
         self.stop.setEnabled(can_stop)
         self.pause.setEnabled(controller.can_pause or controller.is_paused)
@@ -111,9 +114,23 @@ class SegmentPanel(Section):
             push.setToolTip(what.format(text) if text else "Nothing yet")
         self._show_state(state)
 
+    def _show_ways(self) -> None:
+        controller, course = self._controller, self._controller.course
+        desk = controller.bench.desk
+        found = ways("", 0)
+        if desk is not None:
+            try:
+                axis = desk.axis(controller.bench.settings)
+                found = ways(desk.volume().label_axes, axis)
+            except InputError:
+                pass  # it will be told when the image is to be segmented
+        if course.way not in found:
+            course.way = "both"
+        self.way.show_choices(found.items(), course.way)
+
     def _lay_out(self) -> None:
         self.body.addLayout(row(self.slice, self.while_drawing))
-        self.body.addLayout(row(self.direction, self.propagate))
+        self.body.addLayout(row(self.way, self.propagate))
         self.body.addWidget(self.range)
         self.body.addWidget(self.only_object)
         ending = row(QLabel("Stop when gone for"), self.patience)

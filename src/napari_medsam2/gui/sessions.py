@@ -83,13 +83,13 @@ class SessionKeeper:
         old, before = self.session, self.recipe
         if old is not None:
             old.cache.resize(recipe.cache_mb)
-        goes_on = old is not None and before is not None and old.labels is labels
-        if goes_on and before == recipe:
-            return old, False
-        if goes_on and before.looking_at(recipe) == recipe:
-            old.turn(recipe.axis, recipe.at)
-            self.recipe = recipe
-            return old, True
+        if old is not None and before is not None and old.labels is labels:
+            if before == recipe:
+                return old, False
+            if before.looking_at(recipe) == recipe:
+                old.turn(recipe.axis, recipe.at)
+                self.recipe = recipe
+                return old, True
         new = self._make(
             recipe.volume,
             model=recipe.network.model,

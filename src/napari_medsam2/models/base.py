@@ -77,6 +77,9 @@ class FramePrompt:
         1 positive, 0 negative, one for each point.
     mask : ndarray of bool, optional
         (y, x) of the frame.
+    strokes : tuple of int
+        One for each point: the number of the scribble, from 1, that it is part of; 0 for a click.
+        Empty: all are clicks.
     refines : bool
         Whether it corrects what was tracked on the frame, instead of saying what the object is.
     """
@@ -88,6 +91,7 @@ class FramePrompt:
     labels: tuple[int, ...] = ()
     mask: NDArray[np.bool_] | None = field(default=None, repr=False)
     refines: bool = False
+    strokes: tuple[int, ...] = ()
 
     @property
     def is_mask(self) -> bool:

@@ -32,6 +32,7 @@ from .litetrack_network import ObjectHead, PromptNetwork
 from .matching import content, to_square, unit_features
 from .sam_decoder import FastMaskDecoder, fast_mask_decoder
 from .stopping import Evidence, StopRule, moved, overlap
+from .strokes import Stroke, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from .device import Device
 
 __all__ = ["LiteTrack"]
+
+_Clicks = tuple[tuple[tuple[float, float], int], ...]
+"""Points (y, x) with their labels, in the order they are asked."""
 
 _BASE = "litemedsam"
 # Three frames are remembered besides the prompted ones: what comes back within a movie is found
@@ -60,6 +64,8 @@ _STOP = StopRule()
 # Training had up to six clicks. Of more than five, the latest three are asked with the mask that
 # the others have made: all of them together would make it worse again (docs/training.md).
 _TOGETHER, _LATER = 5, 3
+# Clicks that a scribble may become, one after the other where the mask still disagrees with it.
+_MOST_OF_STROKE = 3
 _PROMPT_LOGIT = 8.0
 _MOST_LOGIT = 10.0
 _SURE = 10.0
@@ -226,8 +232,10 @@ class LiteTrack:
             return self.begin(embedding, [prompt])[0]
         with torch.inference_mode(), device_errors(self.device):
             before = previous.logits.to(self.device.torch).float()
-            start = before if bool((before > 0).any()) else None
-            answer = self._clicked(embedding, prompt, start, key=("tracked", id(previous)))
+            shows = bool((before > 0).any())
+            start = _Answer(before, previous.predicted_iou, previous.object_score)
+            key = ("tracked", id(previous))
+            answer = self._clicked(embedding, prompt, start if shows else None, key)
             return self._trace(embedding, answer)
 
     def predict(self, trace: Trace, shape: tuple[int, int]) -> Prediction:
@@ -259,48 +267,59 @@ class LiteTrack:
     def _one(self, embedding: Embedding, prompt: FramePrompt) -> _Answer:
         start = None
         if prompt.mask is not None:
-            start = self._given(prompt.mask)
-            if prompt.is_mask:
-                return _Answer(start, 1.0, _SURE)
+            start = _Answer(self._given(prompt.mask), 1.0, _SURE)
         if prompt.boxes:
-            boxed = self._boxed(embedding, [replace(prompt, points=(), labels=(), mask=None)])[0]
-            if not prompt.points:
-                # A box and a mask: both say where the object is.
-                both = boxed.logits if start is None else torch.maximum(boxed.logits, start)
-                return replace(boxed, logits=both)
-            start = boxed.logits if start is None else torch.maximum(boxed.logits, start)
+            alone = replace(prompt, points=(), labels=(), strokes=(), mask=None)
+            boxed = self._boxed(embedding, [alone])[0]
+            # A box and a mask: both say where the object is.
+            both = boxed.logits if start is None else torch.maximum(boxed.logits, start.logits)
+            start = replace(boxed, logits=both)
+        if start is not None and not prompt.points:
+            return start
         mask = None if prompt.mask is None else prompt.mask.tobytes()
         return self._clicked(embedding, prompt, start, key=(prompt.boxes, mask))
 
     def _clicked(
-        self, embedding: Embedding, prompt: FramePrompt, start: Tensor | None, key: object
+        self, embedding: Embedding, prompt: FramePrompt, start: _Answer | None, key: object
     ) -> _Answer:
         """Take click after click, each with the mask that came before it."""
         known = self._recent.of(embedding)
         box = prompt.boxes[0] if len(prompt.boxes) == 1 else None
-        answer: _Answer | None = None
-        for count in range(1, len(prompt.points) + 1):
-            said = (key, prompt.points[:count], prompt.labels[:count])
-            if said not in known:
-                before = start if answer is None else answer.logits
-                known[said] = self._click(embedding, prompt, count, box, before)
-            answer = known[said]
-        assert answer is not None
-        return answer
+        answer = start
+        clicks: _Clicks = ()
+
+        def ask(point: tuple[float, float], label: int) -> None:
+            nonlocal answer, clicks
+            clicks = (*clicks, (point, label))
+            if (key, clicks) not in known:
+                before = None if answer is None else answer.logits
+                known[key, clicks] = self._click(embedding, clicks, box, before)
+            answer = known[key, clicks]
+
+        for said in in_turn(prompt):
+            if not isinstance(said, Stroke):
+                ask(*said)
+                continue
+            for _ in range(_MOST_OF_STROKE):
+                before = None if answer is None else answer.logits
+                disputed = said.point_of_dispute(before, IMAGE_SIZE / max(embedding.shape))
+                if disputed is None:
+                    break
+                ask(disputed, said.label)
+        return self._nothing() if answer is None else answer
 
     def _click(
         self,
         embedding: Embedding,
-        prompt: FramePrompt,
-        count: int,
+        clicks: _Clicks,
         box: tuple[float, float, float, float] | None,
         before: Tensor | None,
     ) -> _Answer:
         device, shape = self.device.torch, embedding.shape
         scale = np.float32(IMAGE_SIZE / max(shape))
-        first = 0 if count <= _TOGETHER else count - _LATER
-        xy = np.array([prompt.points[first:count]], dtype=np.float32)[..., ::-1] * scale
-        labels = np.array([prompt.labels[first:count]])
+        points, said = zip(*clicks[0 if len(clicks) <= _TOGETHER else -_LATER :], strict=True)
+        xy = np.array([points], dtype=np.float32)[..., ::-1] * scale
+        labels = np.array([said])
         boxes = None
         if box is not None:
             boxes = torch.from_numpy(network_boxes([box], shape) * scale).to(device)

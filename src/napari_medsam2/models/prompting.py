@@ -45,6 +45,7 @@ def frame_prompt(
     boxes: list[tuple[float, float, float, float]] = []
     points: list[tuple[float, float]] = []
     labels: list[int] = []
+    strokes: list[int] = []
     masks: list[NDArray[np.bool_]] = []
     for prompt in prompts.on(frame):
         if isinstance(prompt, BoxPrompt):
@@ -53,10 +54,12 @@ def frame_prompt(
         elif isinstance(prompt, PointPrompt):
             points.extend(prompt.points)
             labels.extend(prompt.labels)
+            strokes.extend([0] * len(prompt.labels))
         elif isinstance(prompt, ScribblePrompt):
             inside = [p for p in prompt.as_points().points if _inside(p, shape)]
             points.extend(inside)
             labels.extend([prompt.label] * len(inside))
+            strokes.extend([max(strokes, default=0) + 1] * len(inside))
         elif isinstance(prompt, PolygonPrompt):
             masks.append(_fill(prompt, shape, prompts.id))
         elif isinstance(prompt, MaskPrompt):
@@ -69,6 +72,7 @@ def frame_prompt(
         labels=tuple(labels),
         mask=np.logical_or.reduce(masks) if masks else None,
         refines=refines,
+        strokes=tuple(strokes) if any(strokes) else (),
     )
 
 

@@ -88,4 +88,5 @@ def digest(prompt: FramePrompt) -> Hashable:
     mask = None
     if prompt.mask is not None:
         mask = (prompt.mask.shape, hashlib.sha256(prompt.mask.tobytes()).hexdigest())
-    return (prompt.frame, prompt.boxes, prompt.points, prompt.labels, mask, prompt.refines)
+    points = (prompt.points, prompt.labels, prompt.strokes)
+    return (prompt.frame, prompt.boxes, points, mask, prompt.refines)
