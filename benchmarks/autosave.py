@@ -1,10 +1,10 @@
 """What saving in the background costs: the GUI thread, seconds of a write, bytes.
 
 Twelve objects in a volume of 120 x 512 x 512 change frame by frame, in a propagation whose masks
-are known beforehand, and the work is saved as often as it can be. Between two polls this thread only asks for
-the time every millisecond, as a window does to which nothing happens: the longest gap says how long
-the writing thread kept it from running. On a machine that is busy with other things the clock on the
-wall counts those, too; the processor time of a poll does not.
+are known beforehand, and the work is saved as often as it can be. Between two polls this thread
+only asks for the time every millisecond, as a window does to which nothing happens: the longest gap
+says how long the writing thread kept it from running. On a machine that is busy with other things
+the clock on the wall counts those, too; the processor time of a poll does not.
 
     python benchmarks/autosave.py [--shape 120 512 512] [--saves 5]
 
@@ -18,7 +18,6 @@ import os
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 

@@ -140,6 +140,7 @@ def measure(
             break
         time.sleep(0.0005)
     if written is None:
+        viewer.close()
         raise SystemExit(f"no mask came: {controller.last_error or 'the answer was empty'}")
     return written - started, time.perf_counter() - started
 

@@ -85,7 +85,7 @@ class Film:
         self.hold(0.3)
 
     def move(self, y: float, x: float, seconds: float = 0.5) -> None:
-        """Move the pointer to a place of the displayed plane, in world units."""
+        """Move the pointer to a place of the image on show, in its pixels."""
         self._glide(self._place(y, x), seconds)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -144,9 +144,11 @@ class Film:
         return self.viewer.window._qt_viewer.canvas.native
 
     def _place(self, y: float, x: float) -> tuple[int, int]:
-        """Return where a place of the displayed plane is in the window."""
+        """Return where a place of the image is in the window."""
         from qtpy.QtCore import QPoint
 
+        image = self.viewer.layers[0]
+        y, x = image.data_to_world([*[0] * (image.ndim - 2), y, x])[-2:]
         size, camera = self._canvas.size(), self.viewer.scene.camera
         _, cy, cx = camera.center
         on_canvas = QPoint(

@@ -251,6 +251,41 @@ class TestEnd:
         worker_done()
         assert folders() == []
 
+    def test_other_settings_make_no_unsaved_work(self, controller, worker_done, tmp_path):
+        controller.autosaver.configure(True, 60)
+        draw(controller)
+        assert controller.wait(WAIT)
+        controller.save_session(tmp_path / "x.medsam2.json")
+        assert controller.wait(WAIT)
+        controller.bench.configure(precision="fp32")
+        _ = controller.session
+        worker_done()
+        assert folders() == []
+
+    def test_a_session_that_was_only_opened_does_not_stay(self, controller, stack, tmp_path):
+        draw(controller)
+        assert controller.wait(WAIT)
+        controller.save_session(tmp_path / "x.medsam2.json")
+        assert controller.wait(WAIT)
+        other = opened(stack)
+        other.open_session(tmp_path / "x.medsam2.json")
+        assert other.wait(WAIT)
+        save_now(other)
+        assert len(folders()) == 1
+        executor = other.autosaver._worker._executor
+        other.close()
+        executor.shutdown(wait=True)
+        assert folders() == []
+
+    def test_turned_off_while_it_copies_it_rests(self, controller):
+        draw(controller)
+        assert controller.wait(WAIT)
+        controller.autosaver.configure(True, 0)
+        controller.autosaver.poll()
+        controller.autosaver.configure(False, 60)
+        assert controller.wait(WAIT)
+        assert not controller.is_awake
+
     def test_work_after_saving_stays(self, controller, worker_done, tmp_path):
         controller.autosaver.configure(True, 60)
         draw(controller)
@@ -386,7 +421,7 @@ class TestResume:
         assert again.recovery.name == "scan.npy"
         again.recover(again.recovery.offer)
         assert again.wait(WAIT)
-        assert [layer.name for layer in again.viewer.layers][0] == "scan"
+        assert again.viewer.layers[0].name == "scan"
         assert again.session.labels[2].any()
         again.close()
 

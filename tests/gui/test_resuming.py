@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from tests.fakes import BrightModel
 from tests.gui.conftest import BOX, SHAPE, disc, session_maker
 from tests.gui.hands import click
 
-from napari_medsam2.gui.resume_bar import ResumeBar
 from napari_medsam2.gui.widget import MedSAM2Widget
 from napari_medsam2.io.autosave import Autosave, leftovers
 from napari_medsam2.session import Session
 from napari_medsam2.volume import Volume
+
+if TYPE_CHECKING:
+    from napari_medsam2.gui.resume_bar import ResumeBar
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = 60_000

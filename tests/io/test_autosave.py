@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from napari_medsam2.io.autosave import Autosave, leftovers, state_folder
 from napari_medsam2.io.sessions import fingerprint
 from napari_medsam2.session import Session
 from napari_medsam2.volume import Volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IMAGE = np.zeros((3, 40, 64), np.uint8)
 IMAGE[:, 10:30, 4:20] = 200
@@ -183,6 +186,6 @@ def test_a_folder_without_a_session_goes_after_a_while():
 def test_a_place_that_cannot_be_made_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NAPARI_MEDSAM2_STATE", str(tmp_path / "file"))
-    with pytest.raises(WriteError, match="cannot be made .* NAPARI_MEDSAM2_STATE"):
+    with pytest.raises(WriteError, match=r"cannot be made .* NAPARI_MEDSAM2_STATE"):
         Autosave().write(worked().snapshot())
     assert leftovers() == ([], [])

@@ -241,6 +241,25 @@ def test_far_negative_clicks_do_not_widen_the_region():
     assert model.shapes == [(SIDE, SIDE)]
 
 
+class Close(Clicked):
+    """Is confident where things look large alone."""
+
+    def decode(self, embedding, prompts):
+        found = super().decode(embedding, prompts)
+        return [f if f.mask.mean() > 0.1 else replace(f, predicted_iou=0.02) for f in found]
+
+
+def test_a_click_on_a_tiny_object_is_looked_at_closer():
+    image = squares((61, 61, 67, 67))
+    model = Close()
+    seen = encoder(image, model)
+    [update] = segment_zoomed(
+        seen, Zoom.of(seen), PromptSet().add(1, PointPrompt(0, ((64, 64),), (1,))), 0
+    )
+    assert update.bbox == (61, 61, 67, 67)
+    assert model.shapes == [(64, 64), (32, 32), (16, 16)]
+
+
 # Propagation
 
 

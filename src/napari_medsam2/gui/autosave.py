@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from napari_medsam2.history import RunRecord
     from napari_medsam2.io.sessions import SavedSession
     from napari_medsam2.session import Session
-    from napari_medsam2.state import State
+    from napari_medsam2.state import State, Told
+    from napari_medsam2.volume import View
 
     from .bench import Bench
     from .desk import Desk
@@ -70,9 +71,22 @@ class Mark:
             other is not None
             and self.state is other.state
             and self.settings == other.settings
-            and len(self.runs) == len(other.runs)
-            and all(a is b or a == b for a, b in zip(self.runs, other.runs, strict=True))
+            and self.runs == other.runs
         )
+
+    def has_same_work(self, other: Mark | None) -> bool:
+        """Whether the work is the same; which frames are looked at, and settings, may differ."""
+        return (
+            other is not None
+            and self.state.standing == other.state.standing
+            and self._said == other._said
+            and self.runs == other.runs
+        )
+
+    @property
+    def _said(self) -> dict[View, Told]:
+        told = {**self.state.elsewhere, self.state.view: self.state.told}
+        return {v: t for v, t in told.items() if t.accepted or t.prompts.prompted_ids}
 
 
 class Work:
@@ -166,7 +180,7 @@ class Autosaver:
     woken = Signal()
     # The session of an image was written.
     saved = Signal()
-    # It could not be: why, in one sentence. Told once, until it could be again.
+    # It could not be: why, in one sentence, told once until it could be again.
     failed = Signal(str)
 
     def __init__(self, bench: Bench) -> None:
@@ -182,7 +196,7 @@ class Autosaver:
         self._queue: deque[Work] = deque()
         self._copying: Work | None = None
         self._writing: _Writing | None = None
-        self._is_told = False
+        self._told: set[str] = set()
 
     @property
     def is_busy(self) -> bool:
@@ -198,6 +212,8 @@ class Autosaver:
         """Copy, begin and end writing; some milliseconds at most."""
         self._receive()
         if not self.is_on:
+            self._copying = None
+            self._queue.clear()
             return
         for desk in self._bench.desks:
             self._works.setdefault(desk, Work(desk)).follow()
@@ -209,7 +225,7 @@ class Autosaver:
             self._copy(self._copying)
 
     def being_saved(self, session: Session, *, whole: bool) -> Callable[[], None]:
-        """Note that the image in use is being saved by hand.
+        """Note that the work on the image in use is being saved by hand, or is as it was saved.
 
         Parameters
         ----------
@@ -275,10 +291,9 @@ class Autosaver:
         if self._copying is not None:
             self.woken.emit()
             return
-        now = time.monotonic()
         # What is done after a copy is at risk until the next one is on the disk.
-        self._took = max(self._took, now - self._started)
-        self._next = max(now + 1.0, self._started + self._every - self._took)
+        lead = min(self._took, self._every / 2)
+        self._next = max(time.monotonic() + 1.0, self._started + self._every - lead)
 
     def _copy(self, work: Work) -> None:
         session = work.session
@@ -286,7 +301,7 @@ class Autosaver:
             self._advance()
             return
         if session.labels.nbytes > _MOST:
-            self._tell("its labels are too large: save the session by hand now and then")
+            self._tell("size", "its labels are too large; save the session by hand now and then")
             self._advance()
             return
         if work.shadow is None:
@@ -306,10 +321,14 @@ class Autosaver:
         if work.desk is not self._bench.desk:
             work.shadow = None
         if ended.error is None:
-            self._is_told, self.saved_at = False, datetime.now().astimezone()
+            self._told.discard("write")
+            self._took, self.saved_at = (
+                time.monotonic() - self._started,
+                datetime.now().astimezone(),
+            )
             self.saved.emit()
         else:
-            self._tell(str(ended.error))
+            self._tell("write", str(ended.error))
         self._advance()
 
     def _finish(self, work: Work) -> None:
@@ -317,16 +336,16 @@ class Autosaver:
         end, saved = work.place.release, work.last()
         if saved is not None:
             mark = Mark.of(saved)
-            is_exported = mark.is_like(work.exported)
-            if not mark.has_work or mark.is_like(work.saved):
+            is_exported = mark.has_same_work(work.exported)
+            if not mark.has_work or mark.has_same_work(work.saved):
                 end = work.place.discard
             elif self.is_on and (is_exported or not mark.is_like(work.written)):
                 end = partial(_conclude, work.place, saved, is_exported)
         self._worker.submit(lambda job: end())
 
-    def _tell(self, problem: str) -> None:
-        if not self._is_told:
-            self._is_told = True
+    def _tell(self, kind: str, problem: str) -> None:
+        if kind not in self._told:
+            self._told.add(kind)
             self.failed.emit(f"the work is not saved in the background: {problem}")
 
 

@@ -363,6 +363,7 @@ class Controller(Keeping):
             self._guarded(lambda: self.bench.adopt(outcome.value))
             self.tools.select(min(self.session.prompts.ids, default=1))
             self._guarded(self._show_all)
+            self.autosaver.being_saved(self.session, whole=True)()
         self._conclude(outcome, "Opened the session")
 
     def _on_applied(self, frames: frozenset[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_medsam2.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -49,14 +51,31 @@ class ModelShelf:
 
         if self._held is None:
             checkpoint = network.checkpoint
-            model = models.build(
-                network.model,
-                device=choose_device(network.device),
-                checkpoint=None if checkpoint is None else Path(checkpoint),
-                precision=network.precision,
-                image_size=network.image_size,
-            )
+            with _garbage_left_for_later():
+                model = models.build(
+                    network.model,
+                    device=choose_device(network.device),
+                    checkpoint=None if checkpoint is None else Path(checkpoint),
+                    precision=network.precision,
+                    image_size=network.image_size,
+                )
             self._held = network, model
+
+
+@contextmanager
+def _garbage_left_for_later() -> Iterator[None]:
+    """Keep Python from looking for garbage meanwhile.
+
+    An import makes so many objects that it would look through all of napari's several times, and
+    the window stands still for each of them.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class SessionKeeper:

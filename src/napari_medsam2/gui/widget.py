@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MedSAM2Widget"]
 
-_POLL_MS = 30
+_POLL_MS = 15
 # While nothing happens, to see whether the work is to be saved.
 _SLOW_POLL_MS = 1000
 # Once the window has been drawn: importing torch holds Python up for parts of a second.
@@ -240,6 +240,8 @@ class MedSAM2Widget(QWidget):
     def _wake(self) -> None:
         if not self._timer.isActive():
             self._timer.start()
+            # What was drawn is looked at before the window is painted again.
+            QTimer.singleShot(0, self._poll)
 
     def _poll(self) -> None:
         if not self.controller.poll():

@@ -2,10 +2,10 @@
 
 A network sees a frame at 256 to 1024 pixels a side, and an object of 60 pixels on a frame of 5,000
 is nothing by then. So the network is shown a square around the object instead: large enough for
-what was prompted with its surroundings, no smaller than the network's own input, and larger again
-when the mask reaches its edge (as the "AutoZoom" of Isensee et al., "nnInteractive: Redefining 3D
-Promptable Segmentation", 2025, does with volumes). docs/large-images.md has the measurements
-behind the constants.
+what was prompted with its surroundings, as a rule no smaller than the network's own input, and
+larger again when the mask reaches its edge (Isensee et al., "nnInteractive: Redefining 3D
+Promptable Segmentation", 2025, do so with volumes and call it AutoZoom). docs/large-images.md has
+the measurements behind the constants.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ Area = tuple[float, float, float, float]
 
 # A frame is large from this many times the network's input on.
 _LARGE = 2.0
+# The smallest regions, as a share of the network's input: they are shown enlarged.
+_FINEST = 4
 # A region with more than one by this of the frame's longer side is no gain over the frame.
 _GAIN = 1.5
 # The surroundings that an object is shown with, on each side, as a share of its own extent.
@@ -72,21 +74,22 @@ class Zoom:
         """The whole frame."""
         return (0, 0, *self.shape)
 
-    def around(self, area: Area, least: float = 0.0) -> Region:
+    def around(self, area: Area, least: float | None = None) -> Region:
         """Return the smallest region that shows an area with its surroundings.
 
         Parameters
         ----------
         area : (y0, x0, y1, x1)
             Cut to the frame.
-        least : float
-            The region's side must not be smaller.
+        least : float, optional
+            The region's side must not be smaller; the side of the network's input by default.
 
         Returns
         -------
         Region
             On the grid of its size; the whole frame where a region would be no gain.
         """
+        least = self.side if least is None else least
         needed = self._with_surroundings(area)
         for side in self._sides():
             for grid in _GRIDS:
@@ -115,10 +118,10 @@ class Zoom:
         )
 
     def _sides(self) -> Iterator[int]:
-        """Return the sides of regions, from the network's own on: 1, 1.5, 2, 3, 4, 6, ... of it."""
-        longest = max(self.shape)
+        """Return the sides of regions: 1, 1.5, 2, 3, 4, 6, ... times the smallest."""
+        longest, finest = max(self.shape), self.side // _FINEST
         for power in count():
-            for side in (self.side << power, 3 * self.side << power >> 1):
+            for side in (finest << power, 3 * finest << power >> 1):
                 if side * _GAIN > longest:
                     return
                 yield side

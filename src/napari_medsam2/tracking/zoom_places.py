@@ -106,8 +106,12 @@ def _are_near(areas: Sequence[Area], zoom: Zoom) -> bool:
 
 
 def _region(findings: Sequence[Finding], area: Area, zoom: Zoom) -> Region:
-    """Return the region to look at, one that was looked at already if it shows enough."""
+    """Return the region to look at, one that was looked at already if it shows enough.
+
+    None below the size of the network's input: there an object would seem to move too fast.
+    """
     used = [f.region for f in findings if zoom.shows(f.region, area)]
+    used = [region for region in used if max(extent(region)) >= zoom.side]
     return min(used, key=extent, default=zoom.around(area))
 
 
