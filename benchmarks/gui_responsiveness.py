@@ -203,12 +203,12 @@ class Person:
         return self.widget.controller
 
     @contextmanager
-    def phase(self, name: str, seconds: float = 0.3) -> Iterator[None]:
+    def phase(self, name: str, seconds: float = 0.3, *, until_done: bool = True) -> Iterator[None]:
         """Measure what is done inside, and what comes of it."""
         self.live(0.3)
         self.clock.enter(name)
         yield
-        self.live(seconds, until_done=True)
+        self.live(seconds, until_done=until_done)
         self.clock.phase = ""
 
     def live(self, seconds: float, *, until_done: bool = False) -> None:
@@ -296,13 +296,16 @@ def _from_opening(
     person: Person, name: str, frame: int | None, boxes: list[tuple[int, int, int, int]]
 ) -> Iterator[str]:
     if person.widget is None:
-        with person.phase("widget opens", seconds=0.1):
+        with person.phase("widget opens", seconds=0.1, until_done=False):
             person.open_widget()
         yield "widget opens"
         # The widget begins to load it once it has been drawn.
-        with person.phase("model loads", seconds=1.5):
-            pass
+        with person.phase("model loads", seconds=1.0):
+            person.controller.wait(60)
         yield "model loads"
+    with person.phase(f"{name}: first tool, makes layers"):
+        person.controller.use_box_tool()
+    yield f"{name}: first tool, makes layers"
     for number, box in enumerate(boxes, start=1):
         with person.phase(f"{name}: box and preview"):
             person.controller.tools.select(number)

@@ -53,6 +53,8 @@ def main() -> int:
     controller = widget.controller
     medians = []
     for name in options.model or MODELS:
+        for info in controller.objects:
+            controller.remove_object(info.id)
         controller.bench.configure(model=name)
         takes_points = controller.tools.takes_points
         embed(controller, frame)

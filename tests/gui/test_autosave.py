@@ -277,14 +277,17 @@ class TestEnd:
         executor.shutdown(wait=True)
         assert folders() == []
 
-    def test_turned_off_while_it_copies_it_rests(self, controller):
+    def test_turned_off_while_it_copies_it_rests(self, controller, monkeypatch):
+        monkeypatch.setattr("napari_medsam2.gui.autosave._BUDGET", -1.0)
         draw(controller)
         assert controller.wait(WAIT)
         controller.autosaver.configure(True, 0)
         controller.autosaver.poll()
+        assert controller.is_awake
         controller.autosaver.configure(False, 60)
         assert controller.wait(WAIT)
         assert not controller.is_awake
+        assert folders() == []
 
     def test_work_after_saving_stays(self, controller, worker_done, tmp_path):
         controller.autosaver.configure(True, 60)

@@ -13,6 +13,7 @@ from . import files
 from .comparison import Comparer
 from .copying import Copier
 from .keeping import Keeping
+from .layers import rehearse
 from .learning import Learner
 from .lookahead import Lookahead
 from .news import News
@@ -110,10 +111,11 @@ class Controller(Keeping):
         self._news = News(self.message, self.woken, self._fail, self.model_files, self.comparer)
 
     def warm_up(self) -> None:
-        """Load the model in the thread, so that the first slice need not wait for it.
+        """Load the model in the thread, so that the first tool and slice need not wait for it.
 
         An error is not shown: it will come again, and be shown, when the model is needed.
         """
+        self._runner.start_unseen(rehearse)
         network = self.bench.settings.network
         self._warming = self._runner.start_unseen(partial(self.bench.shelf.load, network))
         self.woken.emit()

@@ -36,6 +36,7 @@ __all__ = [
     "points_name",
     "snap",
     "preview_name",
+    "rehearse",
     "unit_symbol",
     "volume_of",
 ]
@@ -221,6 +222,19 @@ def new_points(image: Image) -> Points:
         border_width=0.12,
         **placement(image),
     )
+
+
+def rehearse() -> None:
+    """Make layers that nobody sees, once, for what comes with the first; called in a thread.
+
+    For its first shapes napari loads numba and pandas. Otherwise the window would stand still for
+    that when a person takes up the first tool.
+    """
+    square = np.array([[0, 0], [0, 2], [2, 2], [2, 0]], dtype=float)
+    some = {"object_id": np.array([1]), "polarity": np.array(["positive"], dtype=object)}
+    Shapes([square], features=some)
+    Points(square[:1], features=some)
+    Labels(np.zeros((2, 2), dtype=np.uint16), colormap=label_colormap())
 
 
 def existing(viewer: ViewerModel, name: str, kind: type[AnyLayer]) -> AnyLayer | None:
