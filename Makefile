@@ -33,7 +33,7 @@ help:
 	@echo 'make test         run all tests'
 	@echo 'make lint         ruff, mypy, the import contracts, the napari manifest'
 	@echo 'make docs         build the documentation into site/'
-	@echo 'make screenshots  take the pictures of the documentation again'
+	@echo 'make screenshots  take the pictures and recordings of the documentation again'
 	@echo 'make benchmark    measure speed and memory against the reference predictor'
 	@echo 'make venv         only install, into $(VENV)'
 	@echo 'make clean        remove what the other targets made, $(VENV) too'
@@ -70,8 +70,9 @@ docs: $(DOCS_INSTALLED)
 
 # On a virtual screen where there is one, so that every picture has the same size.
 screenshots: system-libs $(INSTALLED)
-	@screen=; if command -v xvfb-run >/dev/null 2>&1; then screen='xvfb-run -a -s "-screen 0 1600x1000x24"'; fi; \
-		echo "$$screen $(BIN)/python scripts/screenshots.py"; eval "$$screen $(BIN)/python scripts/screenshots.py"
+	@screen=; if command -v xvfb-run >/dev/null 2>&1; then screen='xvfb-run -a -s "-screen 0 1600x1000x24"'; fi; set -e; \
+		for script in screenshots recordings; do \
+			echo "$$screen $(BIN)/python scripts/$$script.py"; eval "$$screen $(BIN)/python scripts/$$script.py"; done
 
 benchmark: $(INSTALLED)
 	@set -e; for script in $(BENCHMARKS); do echo "$(BIN)/python $$script $(BENCHMARK_ARGS)"; $(BIN)/python "$$script" $(BENCHMARK_ARGS); done

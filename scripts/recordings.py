@@ -10,6 +10,7 @@ for what the model computes, which is shown at four times its speed at most.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -39,6 +40,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         from napari.settings import get_settings
 
+        os.environ["NAPARI_MEDSAM2_STATE"] = folder
         get_settings(path=Path(folder) / "settings.yaml")
         for name in options.only or RECORDINGS:
             path = options.output / f"{name}.webp"
@@ -273,7 +275,6 @@ def _phantom(viewer: napari.Viewer) -> tuple[Any, Any]:
     viewer.layers.remove("phantom truth")
     viewer.dims.set_current_step(0, SLICE)
     controller, widget = dock(viewer)
-    widget.hints.hide()
     controller.bench.configure(window="abdomen")
     settle(lambda: not controller.is_awake, 2.0)
     settle(lambda: True, 4.0)

@@ -10,6 +10,7 @@ them, LiteMedSAM's own masks.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         from napari.settings import get_settings
 
+        os.environ["NAPARI_MEDSAM2_STATE"] = folder
         # Settings of its own: pictures as a new user sees napari, and nobody's are changed.
         get_settings(path=Path(folder) / "settings.yaml")
         for name in options.only or PICTURES:
@@ -145,6 +147,67 @@ def learn(viewer: napari.Viewer, path: Path) -> None:
     controller.learner.cancel()
 
 
+def prompting(viewer: napari.Viewer, path: Path) -> None:
+    """A box around the liver; a stroke along the spleen, and one beside it."""
+    controller, _ = phantom(viewer)
+    controller.session.add_box(SLICE, ORGANS[1][1], 1, name=ORGANS[1][0])
+    controller.session.add_scribble(SLICE, [(93, 152), (104, 154), (115, 156), (124, 154)], 1, 2)
+    controller.session.add_scribble(SLICE, [(105, 128), (116, 134), (126, 130)], 0, 2)
+    controller.session.rename_object(2, ORGANS[2][0])
+    finish(controller, controller.segment_slice)
+    controller.use_point_tool()
+    shoot(viewer, path)
+
+
+def objects(viewer: napari.Viewer, path: Path) -> None:
+    """Three organs, one of them locked, one hidden, two slices accepted."""
+    controller, _ = segmented(viewer)
+    session = controller.session
+    for z in (SLICE, SLICE + 1):
+        session.accept(z)
+    controller.lock_object(1)
+    controller.hide_object(3)
+    controller.tools.select(2)
+    controller.use_box_tool()
+    shoot(viewer, path)
+
+
+def review(viewer: napari.Viewer, path: Path) -> None:
+    """The worst slice of three organs, with the strip below."""
+    controller, _ = segmented(viewer)
+    for z in range(SLICE - 3, SLICE + 3):
+        controller.session.accept(z)
+    controller.tools.select(1)
+    settle(lambda: True, 2.0)
+    controller.review.next_worst()
+    shoot(viewer, path)
+
+
+def cleaning(viewer: napari.Viewer, path: Path) -> None:
+    """What smoothing would change on this slice."""
+    controller, widget = segmented(viewer)
+    controller.tools.select(1)
+    unfold(widget, widget.cleanup)
+    widget.cleanup.kind.setCurrentIndex(widget.cleanup.kind.findData("smooth"))
+    settle(lambda: True)
+    widget.cleanup.look.click()
+    settle(lambda: controller.cleaner.preview is not None)
+    unfold(widget, widget.cleanup)
+    shoot(viewer, path)
+
+
+def measures(viewer: napari.Viewer, path: Path) -> None:
+    """Volumes and diameters, the long and the short axis drawn."""
+    controller, widget = segmented(viewer)
+    unfold(widget, widget.measure)
+    widget.measure.measure.click()
+    settle(lambda: controller.measurer.table is not None)
+    widget.measure.lines.click()
+    unfold(widget, widget.measure)
+    settle(lambda: True, 2.0)
+    shoot(viewer, path)
+
+
 PICTURES: dict[str, Callable[[Any, Path], None]] = {
     "first-box": first_box,
     "running": running,
@@ -152,6 +215,11 @@ PICTURES: dict[str, Callable[[Any, Path], None]] = {
     "movie": movie,
     "widget": widget_alone,
     "learn": learn,
+    "prompting": prompting,
+    "objects": objects,
+    "review": review,
+    "cleaning": cleaning,
+    "measures": measures,
 }
 
 
@@ -164,8 +232,28 @@ def phantom(viewer: napari.Viewer) -> tuple[Any, Any]:
     return controller, widget
 
 
+def segmented(viewer: napari.Viewer) -> tuple[Any, Any]:
+    controller, widget = phantom(viewer)
+    draw_organs(controller)
+    finish(controller, controller.propagate)
+    return controller, widget
+
+
+def unfold(widget: Any, panel: Any) -> None:
+    """Open a closed part of the widget, and show it."""
+    from qtpy.QtWidgets import QScrollArea
+
+    if not panel.toggle.isChecked():
+        panel.toggle.click()
+    settle(lambda: True)
+    widget.findChild(QScrollArea).ensureWidgetVisible(panel, 0, 400)
+
+
 def dock(viewer: napari.Viewer) -> tuple[Any, Any]:
     _, widget = viewer.window.add_plugin_dock_widget("napari-medsam2", "MedSAM2")
+    widget.hints.hide()
+    # Pictures are no work that anybody would resume.
+    widget.controller.autosaver.configure(False, 60)
     # The canvas has become narrower: fit the image into it again.
     settle(lambda: True)
     viewer.reset_view()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ CENTRE = (12, 30, 40)
 LEFT = Qt.MouseButton.LeftButton
 SHIFT, CONTROL = Qt.KeyboardModifier.ShiftModifier, Qt.KeyboardModifier.ControlModifier
 
-# Frame axis, and the place of the ball's middle on the slice through it.
+# Frame axis, and how the layer lies in the world.
 VIEWS = {
     "axial": (0, {}),
     "coronal": (1, {}),
@@ -148,7 +149,7 @@ def test_a_click_hits_its_voxel(open_viewer, view, qtbot):
     viewer, widget = open_viewer(view)
     axis = VIEWS[view][0]
     press(viewer, Qt.Key.Key_P)
-    aimed = middle(axis) + (3, -4)
+    aimed = middle(axis) + np.array((3, -4))
     touch(viewer, axis, aimed)
     settle(widget, qtbot)
     (points,) = prompts_on(widget)
@@ -165,11 +166,7 @@ def test_a_box_is_drawn_around_its_voxels(open_viewer, view, qtbot):
     axis = VIEWS[view][0]
     press(viewer, Qt.Key.Key_B)
     low, high = middle(axis) - 10.6, middle(axis) + 10.4
-    ends = np.array([low, high])
-    if view == "placed":
-        # A rectangle is drawn along the axes of the layer, but dragged between two corners.
-        pass
-    stroke(viewer, qtbot, spots(viewer, axis, [ends[0], ends.mean(axis=0), ends[1]]))
+    stroke(viewer, qtbot, spots(viewer, axis, [low, (low + high) / 2, high]))
     settle(widget, qtbot)
     (box,) = prompts_on(widget)
     assert isinstance(box, BoxPrompt)
@@ -481,8 +478,7 @@ def test_buttons_show_what_napari_itself_has_in_hand(opened, qtbot):
         qtbot.waitUntil(lambda name=name: in_hand() == [name])
     boxes = viewer.layers["ball boxes"]
     viewer.layers.selection.active = boxes
-    controls = viewer.window._qt_viewer.controls.widgets[boxes]
-    controls._path_button.click() if hasattr(controls, "_path_button") else controls.path_button.click()
+    viewer.window._qt_viewer.controls.widgets[boxes].path_button.click()
     qtbot.waitUntil(lambda: in_hand() == ["scribble"])
     boxes.mode = "pan_zoom"
     qtbot.waitUntil(lambda: in_hand() == [])
@@ -512,7 +508,6 @@ def test_strokes_that_can_be_no_prompt_are_taken_away(opened, qtbot, notes):
 
 
 def test_keys_are_told_in_the_docs():
-    from pathlib import Path
 
     text = (Path(__file__).parents[2] / "docs" / "napari.md").read_text()
     table = text.split("## Keys")[1].split("\n## ")[0]

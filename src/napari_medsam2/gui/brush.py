@@ -212,9 +212,7 @@ def painted(
             yield found
 
 
-def with_masks(
-    prompts: PromptSet, frame: int, masks: dict[int, NDArray[np.bool_]]
-) -> PromptSet:
+def with_masks(prompts: PromptSet, frame: int, masks: dict[int, NDArray[np.bool_]]) -> PromptSet:
     """Return prompts in which masks stand for all that was said of their objects on a frame."""
     for object_id, mask in masks.items():
         if object_id in prompts:

@@ -176,7 +176,7 @@ def _table() -> QTableWidget:
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     table.setShowGrid(False)
-    table.setToolTip("How well each object agrees with the truth; the headings say what is measured")
+    table.setToolTip("How well each object agrees with the truth; the headings say by what")
     rows, header = table.verticalHeader(), table.horizontalHeader()
     assert rows is not None
     assert header is not None

@@ -181,8 +181,9 @@ class Desk:
 
     def colour(self, object_id: int) -> NDArray[np.float32]:
         """Return the RGBA of an object, hidden or not."""
-        rgba = self.results.colormap.map(np.array([object_id], dtype=np.uint16))
-        return np.asarray(rgba, dtype=np.float32)[0]
+        ids = np.array([object_id], dtype=np.uint16)
+        rgba: NDArray[np.float32] = np.asarray(self.results.colormap.map(ids), dtype=np.float32)[0]
+        return rgba
 
     def hide(self, hidden: frozenset[int], known: Iterable[int]) -> None:
         """Show all objects and their prompts but some."""

@@ -46,9 +46,20 @@ _SAID = {
 }
 
 
-def other_labels(viewer: ViewerModel, image: Image, result: Labels | None) -> list[Labels]:
-    """Return the labels layers that lie on an image, its result apart: of its shape or its planes."""
-    shape = tuple(image.data[0].shape if image.multiscale else image.data.shape)[: image.ndim]
+def other_labels(
+    viewer: ViewerModel, image: Image, shape: tuple[int, ...], result: Labels | None
+) -> list[Labels]:
+    """Return the labels layers of a shape or that of its planes, but those of our own.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    image : Image
+    shape : tuple of int
+        Of the image's labels.
+    result : Labels, optional
+        The result layer of the image.
+    """
     return [
         layer
         for layer in viewer.layers

@@ -281,9 +281,10 @@ class PromptLayers:
             return
         snap(layer, self.image, self.viewer.dims)
         polarity = NEGATIVE if "Shift" in event.modifiers else self._polarity
-        if layer is self.points and layer.mode == "add":
+        mode = str(layer.mode)
+        if layer is self.points and mode == "add":
             self._point_defaults(polarity)
-        elif layer is self.boxes and layer.mode in _SCRIBBLES:
+        elif layer is self.boxes and mode in _SCRIBBLES:
             self._shape_defaults(polarity)
 
     def _apply_defaults(self) -> None:

@@ -101,7 +101,7 @@ class Prompting(ObjectEditing):
         return self._when_idle(self._clear_here, stop=True)
 
     def said_here(self) -> str:
-        """Return in words what was said of the object in use on the slice on show, "" if nothing."""
+        """Return in words what was said of the object in use on this slice, "" if nothing."""
         desk, object_id = self.bench.desk, self.tools.object_id
         if desk is None or desk.session is None or object_id not in desk.session.prompts:
             return ""

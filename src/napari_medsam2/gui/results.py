@@ -122,7 +122,8 @@ class ResultLayer:
             return False
         self._colours, self._hidden = self.colormap, (hidden, ids)
         shown = {i: _CLEAR if i in hidden else self._colours.map(i) for i in sorted(ids)}
-        table: dict[int | None, Any] = {None: _GREY, 0: _CLEAR, **shown}
+        table: dict[int | None, Any] = {None: _GREY, 0: _CLEAR}
+        table.update(shown)
         self.layer.colormap = DirectLabelColormap(color_dict=table)
         return True
 

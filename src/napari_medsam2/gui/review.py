@@ -93,7 +93,7 @@ class Review:
         desk, n = self._bench.desk, self.n_frames
         if desk is None or not n:
             return ()
-        colour = desk.prompts.colour
+        colour = desk.colour
         return review_rows(desk.session, n, self._tools.object_id, lambda i: tuple(colour(i)))
 
     def statistic(self, rows: Sequence[ReviewRow] | None = None) -> str:

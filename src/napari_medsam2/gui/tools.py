@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels
 from psygnal import Signal
 
 from napari_medsam2.errors import InputError
@@ -13,6 +12,8 @@ from napari_medsam2.errors import InputError
 from .adapters import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
+
     from .bench import Bench
     from .desk import Desk
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
+from napari_medsam2.errors import MedSAM2Error
+
 from .adapters import NEGATIVE
 from .label_prompts import other_labels
 from .parts import Choice, Section, button, row
@@ -23,7 +25,9 @@ __all__ = ["ToolsPanel"]
 _ON, _BESIDE = "On object", "Beside it"
 _POLARITY = "Whether clicks and scribbles say 'this is the object' or 'this is not' (T)"
 _NO_IMAGE = "Open an image first"
-_BRUSH_ONLY = "corrects the labels; {} cannot start from a painted mask, so propagating again undoes it"
+_BRUSH_ONLY = (
+    "corrects the labels; {} cannot start from a painted mask, so propagating again undoes it"
+)
 _USE = (
     "Take the mask that is on this slice as a prompt to propagate from (U): that of the selected "
     "object, or labels of another layer"
@@ -42,9 +46,7 @@ class ToolsPanel(Section):
             name: ToolButton(name, tool.title, partial(controller.use_tool, name))
             for name, tool in TOOLS.items()
         }
-        self.polarity = button(
-            _ON, _POLARITY, controller.tools.toggle_polarity, checkable=True
-        )
+        self.polarity = button(_ON, _POLARITY, controller.tools.toggle_polarity, checkable=True)
         tools = row(*self.buttons.values(), self.polarity)
         tools.setSpacing(3)
         self.body.addLayout(tools)
@@ -116,13 +118,18 @@ class ToolsPanel(Section):
         desk = self._controller.bench.desk
         if desk is None:
             return []
-        return other_labels(desk.viewer, desk.image, desk.results.layer)
+        try:
+            shape = desk.volume().label_shape
+        except MedSAM2Error:
+            return []  # it is told when the image is to be segmented
+        return other_labels(desk.viewer, desk.image, shape, desk.results.layer)
 
     def _layer(self) -> Labels | None:
         chosen = self.source.currentData()
         return None if chosen in (None, _RESULT) else chosen
 
     def _on_use(self) -> None:
-        layer = self._layer()
-        one = layer is not None and self.value.currentData() == _SELECTED
-        self._controller.use_labels(layer, layer.selected_label if one else None)
+        layer, value = self._layer(), None
+        if layer is not None and self.value.currentData() == _SELECTED:
+            value = int(layer.selected_label)
+        self._controller.use_labels(layer, value)
