@@ -161,6 +161,7 @@ class SessionRuns(SessionBase):
             prompts,
             self.settings["memory"],
             takes_masks=self._takes_masks,
+            zoom=self.settings["zoom"],
         )
         ids = ", ".join(map(str, prompts.ids))
         return self.start_writing(lambda: iter(vote), lambda: vote.total, f"vote on object {ids}")
@@ -219,6 +220,7 @@ class SessionRuns(SessionBase):
             stop,
             self.settings["memory"],
             takes_masks=self._takes_masks,
+            zoom=self.settings["zoom"],
         )
         ids = ", ".join(map(str, prompts.ids))
         text = f"carry object {ids} through time"

@@ -121,6 +121,15 @@ def test_what_is_chosen_in_the_widget_is_remembered(viewer, model, cold):
     assert not other.segment.while_drawing.isChecked()
 
 
+def test_a_wrong_key_in_preferences_is_told_once_it_rests(viewer, model, cold, qtbot, notes):
+    widget = dock(viewer, model)
+    get_plugin_settings(PLUGIN).keys.box = "Contr"
+    assert not notes
+    qtbot.waitUntil(lambda: len(notes) == 1, timeout=20_000)
+    assert "keys.box = 'Contr'" in texts(notes)[0]
+    assert widget.remembering.preferences.keys["box"] == "B"
+
+
 class TestHelp:
     def test_it_opens_the_documentation_of_the_package(self, viewer, model, cold, monkeypatch):
         opened = []

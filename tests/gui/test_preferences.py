@@ -113,6 +113,7 @@ class TestStore:
         assert store.preferences.model == Preferences().model
         get_plugin_settings(PLUGIN).general.device = "cpu"
         assert store.preferences.device == "cpu"
+        store.warn()
         assert len(notes) == 1
         assert "setting model = 'gone-model' cannot be used" in texts(notes)[0]
 
@@ -131,6 +132,23 @@ class TestStore:
         store.close()
         get_plugin_settings(PLUGIN).general.device = "auto"
         assert len(seen) == 1
+
+    def test_what_is_typed_letter_by_letter_is_called_wrong_only_when_it_rests(self, notes):
+        settings, store, seen = get_plugin_settings(PLUGIN), PreferenceStore(), []
+        store.save(model="litemedsam")
+        store.troubled.connect(lambda: seen.append(store.preferences.model))
+        for typed in ("litemedsam-", "litemedsam-t", "litemedsam-track"):
+            settings.general.model = typed
+        assert seen == ["litemedsam", "litemedsam"]
+        assert store.preferences.model == "litemedsam-track"
+        store.warn()
+        assert not notes
+        settings.keys.box = "Foo"
+        assert store.preferences.keys["box"] == "B"
+        store.warn()
+        store.warn()
+        assert len(notes) == 1
+        assert "keys.box = 'Foo'" in texts(notes)[0]
 
     def test_what_napari_does_not_take_is_told_and_lasts_for_the_window(self, notes):
         store = PreferenceStore()

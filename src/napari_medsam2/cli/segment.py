@@ -107,6 +107,9 @@ def segment(
             "mediastinum, bone or LOW,HIGH (of blended channels LOW,HIGH,LOW,HIGH...)."
         ),
     ] = "auto",
+    zoom: Annotated[
+        str, typer.Option(help="auto looks at large frames in regions around the prompts; or off.")
+    ] = "auto",
     spacing: Annotated[
         str | None, typer.Option(help="Voxel size along each axis, in place of the file's.")
     ] = None,
@@ -193,6 +196,7 @@ def segment(
         at=positions,
         channel=parse_channels(channel),
         level=level,
+        zoom=zoom,  # type: ignore[arg-type]
     )
     check_prompts(told, session.stack)
     session.set_prompts(_all_prompts(document, told))

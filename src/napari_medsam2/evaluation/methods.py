@@ -158,6 +158,8 @@ class ModelMethod:
             model=self.card.name,
             window=self._options.window,
             cache=self._options.cache,
+            # The published protocols show the model whole frames.
+            zoom="off",
         )
         session.use_model(self.model)
         return OpenedModel(session)

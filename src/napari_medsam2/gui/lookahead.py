@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_medsam2.tracking.prefetch import Prefetcher
+from napari_medsam2.tracking.zoom import Zoom
 
 if TYPE_CHECKING:
     from napari_medsam2.session import Session
@@ -51,4 +52,9 @@ class Lookahead:
     def _encoder(self) -> FrameEncoder | None:
         """Return what embeds; called in the thread."""
         session = self._session
-        return session.encoder if session is not None and session.has_model else None
+        if session is None or not session.has_model:
+            return None
+        encoder = session.encoder
+        # Large frames are looked at in regions, and where is not known before a person points.
+        zooms = session.settings["zoom"] == "auto" and Zoom.of(encoder) is not None
+        return None if zooms else encoder

@@ -25,16 +25,22 @@ class PreferenceStore:
     ----------
     preferences : Preferences
         As they are now.
+    problems : tuple of str
+        What is wrong with values that are there and cannot be used.
     """
 
     # The preferences before and after: somebody else has changed them.
     changed = Signal(object, object)
+    # A value that somebody else has set cannot be used: see `problems`, and `warn` before long.
+    troubled = Signal()
 
     def __init__(self) -> None:
         self._warned: set[str] = set()
         self._is_writing = False
         self._settings = _plugin_settings()
+        self.problems: tuple[str, ...] = ()
         self.preferences = self._load()
+        self.warn()
         if self._settings is not None:
             self._settings.events.changed.connect(self._on_changed)
 
@@ -51,6 +57,14 @@ class PreferenceStore:
         finally:
             self._is_writing = False
 
+    def warn(self) -> None:
+        """Say each problem once.
+
+        Not done while somebody types in napari's dialog, which tells every letter.
+        """
+        for problem in self.problems:
+            self._warn(problem)
+
     def close(self) -> None:
         """Follow napari's settings no longer."""
         if self._settings is not None:
@@ -66,16 +80,13 @@ class PreferenceStore:
         except ValueError as error:
             self._warn(f"setting {name} = {value!r} cannot be remembered ({_brief(error)})")
 
-    def _load(self) -> Preferences:
+    def _load(self, otherwise: Preferences | None = None) -> Preferences:
         if self._settings is None:
             return Preferences()
-        preferences, problems = checked(_values(self._settings))
-        for problem in problems:
-            self._warn(problem)
+        preferences, self.problems = checked(_values(self._settings), otherwise)
         return preferences
 
     def _warn(self, problem: str) -> None:
-        """Say a problem once."""
         if problem not in self._warned:
             self._warned.add(problem)
             notify.warn(problem)
@@ -83,7 +94,10 @@ class PreferenceStore:
     def _on_changed(self, event: Any) -> None:
         if self._is_writing:
             return
-        before, self.preferences = self.preferences, self._load()
+        before = self.preferences
+        self.preferences = self._load(before)
+        if self.problems:
+            self.troubled.emit()
         if before != self.preferences:
             self.changed.emit(before, self.preferences)
 

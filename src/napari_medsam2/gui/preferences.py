@@ -81,13 +81,18 @@ class Preferences:
         }
 
 
-def checked(values: Mapping[str, Any]) -> tuple[Preferences, tuple[str, ...]]:
+def checked(
+    values: Mapping[str, Any], otherwise: Preferences | None = None
+) -> tuple[Preferences, tuple[str, ...]]:
     """Turn values from outside into preferences.
 
     Parameters
     ----------
     values : mapping
         By name; what is missing or unknown has its default.
+    otherwise : Preferences, optional
+        What to use in place of values that cannot be used; by default the defaults. Keys always
+        fall back to the usual ones.
 
     Returns
     -------
@@ -95,6 +100,7 @@ def checked(values: Mapping[str, Any]) -> tuple[Preferences, tuple[str, ...]]:
     problems : tuple of str
         A sentence for each value that could not be used.
     """
+    spare = asdict(otherwise or Preferences())
     good: dict[str, Any] = {}
     problems = []
     for name, is_good in _CHECKS.items():
@@ -104,8 +110,8 @@ def checked(values: Mapping[str, Any]) -> tuple[Preferences, tuple[str, ...]]:
         if wrong is None:
             good[name] = values[name]
         else:
-            default = asdict(Preferences())[name]
-            problems.append(f"setting {name} = {values[name]!r} {wrong}; {default!r} is used")
+            good[name] = spare[name]
+            problems.append(f"setting {name} = {values[name]!r} {wrong}; {spare[name]!r} is used")
     keys, clashes = _checked_keys(values.get("keys", {}))
     return Preferences(**good, keys=keys), (*problems, *clashes)
 

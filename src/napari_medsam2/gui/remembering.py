@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from .preference_store import PreferenceStore
+from .relay import relay
 
 if TYPE_CHECKING:
     from .controller import Controller
@@ -31,11 +32,14 @@ class Remembering:
 
     # Preferences were changed, in the widget or in napari's dialog.
     changed = Signal(object)
+    # Something in the dialog cannot be used, or not yet: `warn` once it has rested.
+    troubled = Signal()
 
     def __init__(self, controller: Controller, store: PreferenceStore | None = None) -> None:
         self._controller = controller
         self._store = PreferenceStore() if store is None else store
         self._store.changed.connect(self._on_changed)
+        relay(self._store.troubled, self.troubled)
         self._apply({name: getattr(self.preferences, name) for name in _OF_THE_BENCH})
         controller.segment_while_drawing = self.preferences.segment_while_drawing
         self._apply_autosave()
@@ -53,6 +57,10 @@ class Remembering:
         if self.preferences != before:
             self._apply_autosave()
             self.changed.emit(self.preferences)
+
+    def warn(self) -> None:
+        """Say what cannot be used of the preferences, each thing once."""
+        self._store.warn()
 
     def close(self) -> None:
         """Follow the preferences no longer."""

@@ -43,6 +43,8 @@ _POLL_MS = 15
 _SLOW_POLL_MS = 1000
 # Once the window has been drawn: importing torch holds Python up for parts of a second.
 _WARM_UP_MS = 300
+# How long a setting must rest before it is called wrong: it is told letter by letter.
+_TYPING_MS = 1500
 # How long the slider must rest before the frames around it are prepared.
 _REST_MS = 100
 
@@ -124,6 +126,11 @@ class MedSAM2Widget(QWidget):
         self._look_later.setSingleShot(True)
         self._look_later.setInterval(_REST_MS)
         self._look_later.timeout.connect(self.controller.look_ahead)
+        self._warn_later = QTimer(self)
+        self._warn_later.setSingleShot(True)
+        self._warn_later.setInterval(_TYPING_MS)
+        self._warn_later.timeout.connect(self.remembering.warn)
+        self.remembering.troubled.connect(lambda: self._warn_later.start())
         self._connect(viewer)
         self.refresh()
         QTimer.singleShot(_WARM_UP_MS, self._warm_up)

@@ -18,6 +18,7 @@ from napari_medsam2.prompts import ObjectPrompts, PromptSet
 from napari_medsam2.volume import View
 
 from .tracker import Propagation
+from .zoomed import with_zoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,6 +92,8 @@ class Consensus:
         See `tracking.memory`.
     takes_masks : bool
         Whether the model can start from a mask; else it gets the box around it.
+    zoom : {"auto", "off"}
+        See `zoomed.with_zoom`.
     """
 
     def __init__(
@@ -101,12 +104,14 @@ class Consensus:
         memory: str = "sam2",
         *,
         takes_masks: bool,
+        zoom: str = "off",
     ) -> None:
         self._encoder_of = encoder_of
         self._views = tuple(views)
         self._prompts = prompts
         self._memory = memory
         self._takes_masks = takes_masks
+        self._zoom = zoom
 
     @property
     def total(self) -> int:
@@ -120,7 +125,8 @@ class Consensus:
         encoder = self._encoder_of(first)
         shape = (len(encoder.stack), *encoder.stack.shape)
         found: dict[int, list[MaskUpdate]] = {i: [] for i in self._prompts.ids}
-        for updates in Propagation(encoder, self._prompts, memory=self._memory):
+        sweep = with_zoom(Propagation(encoder, self._prompts, memory=self._memory), self._zoom)
+        for updates in sweep:
             for update in updates:
                 found[update.object_id].append(update)
                 yield update
@@ -140,7 +146,8 @@ class Consensus:
         if start is None:
             return _Vote(np.zeros_like(mask), np.zeros(mask.shape, np.float32))
         prompts = PromptSet((ObjectPrompts(object_id, "", (start,)),))
-        sweep = Propagation(self._encoder_of(view), prompts, memory=self._memory)
+        whole = Propagation(self._encoder_of(view), prompts, memory=self._memory)
+        sweep = with_zoom(whole, self._zoom)
         vote = _vote([u for updates in sweep for u in updates], turned.shape)
         return _Vote(
             np.moveaxis(np.moveaxis(vote.mask, 0, there), _place(first), 0),

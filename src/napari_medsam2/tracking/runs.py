@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from .embeddings import FrameEncoder
     from .tracker import Propagation
-    from .zoom import Zoom
     from .zoomed import ZoomedPropagation
 
 __all__ = ["Run", "compute", "count", "replay"]
@@ -149,11 +148,12 @@ def replay(
 
 def _segmented(encoder: FrameEncoder, record: RunRecord, memory: str) -> list[MaskUpdate]:
     from .tracker import segment_frame
+    from .zoom import Zoom
     from .zoomed import segment_zoomed
 
     assert record.frame is not None
     prompts = record.prompts.only(o.id for o in record.prompts.objects if o.on(record.frame))
-    zoom = _zoom(encoder, record)
+    zoom = Zoom.of(encoder) if record.zoom == "auto" else None
     if zoom is None:
         return segment_frame(
             encoder, prompts, record.frame, record.corrections, memory, record.kept.order
@@ -167,7 +167,7 @@ def _propagation(
     encoder: FrameEncoder, record: RunRecord, memory: str
 ) -> Propagation | ZoomedPropagation:
     from .tracker import Propagation
-    from .zoomed import ZoomedPropagation
+    from .zoomed import with_zoom
 
     whole = Propagation(
         encoder,
@@ -180,12 +180,4 @@ def _propagation(
         record.patience,
         record.kept.order,
     )
-    zoom = _zoom(encoder, record)
-    return whole if zoom is None else ZoomedPropagation(whole, zoom)
-
-
-def _zoom(encoder: FrameEncoder, record: RunRecord) -> Zoom | None:
-    """Return how regions of the frames are chosen, None where whole frames are looked at."""
-    from .zoom import Zoom
-
-    return Zoom.of(encoder) if record.zoom == "auto" else None
+    return with_zoom(whole, record.zoom)

@@ -13,6 +13,7 @@ from napari_medsam2.prompts import ObjectPrompts, PromptSet
 from napari_medsam2.volume import View
 
 from .tracker import Propagation
+from .zoomed import with_zoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +74,7 @@ class ThroughTime:
     direction : {"forward", "backward"}
     stop : int, optional
         The first time point that is not looked at; by default all are.
-    memory, takes_masks
+    memory, takes_masks, zoom
         As in `Consensus`.
 
     Raises
@@ -93,6 +94,7 @@ class ThroughTime:
         memory: str = "sam2",
         *,
         takes_masks: bool,
+        zoom: str = "off",
     ) -> None:
         self._time = time_axis(volume, view)
         n = volume.label_shape[self._time]
@@ -109,6 +111,7 @@ class ThroughTime:
         self._told = told
         self._memory = memory
         self._takes_masks = takes_masks
+        self._zoom = zoom
 
     @property
     def total(self) -> int:
@@ -126,7 +129,8 @@ class ThroughTime:
             if not prompts.objects:
                 continue
             encoder = self._encoder_of(view)
-            for updates in Propagation(encoder, prompts, memory=self._memory):
+            whole = Propagation(encoder, prompts, memory=self._memory)
+            for updates in with_zoom(whole, self._zoom):
                 for update in updates:
                     found = before.setdefault(update.object_id, {})
                     found.pop(update.frame, None)
@@ -160,7 +164,7 @@ class ThroughTime:
         if start is None:
             return None
         encoder = self._encoder_of(View(self._time, (frame,)))
-        sweep = Propagation(
+        whole = Propagation(
             encoder,
             PromptSet((ObjectPrompts(object_id, "", (start,)),)),
             "forward" if step > 0 else "backward",
@@ -168,7 +172,7 @@ class ThroughTime:
             time + 1,
             memory=self._memory,
         )
-        for updates in sweep:
+        for updates in with_zoom(whole, self._zoom):
             for update in updates:
                 if update.frame == time and update.area:
                     return update.full_mask(encoder.stack.shape)

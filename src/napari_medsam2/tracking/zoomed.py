@@ -18,6 +18,7 @@ from napari_medsam2.prompts import PromptSet
 
 from .contest import Claim, Contest
 from .tracker import Propagation, check_prompted
+from .zoom import Zoom
 from .zoom_legs import Leg, next_leg
 from .zoom_look import look
 from .zoom_places import first_legs
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 
     from .embeddings import FrameEncoder
     from .sweeps import Carried, Direction
-    from .zoom import Zoom
 
-__all__ = ["ZoomedPropagation", "segment_zoomed"]
+__all__ = ["ZoomedPropagation", "segment_zoomed", "with_zoom"]
 
 
 def segment_zoomed(
@@ -73,6 +73,18 @@ def segment_zoomed(
         for _, reached in ZoomedPropagation(to_frame, zoom).claims():
             claims.update(reached)
     return Contest(order).settle(frame, claims, keep=False)
+
+
+def with_zoom(whole: Propagation, zoom: str) -> Propagation | ZoomedPropagation:
+    """Return a propagation that looks at regions where its frames are large.
+
+    Parameters
+    ----------
+    whole : Propagation
+    zoom : {"auto", "off"}
+    """
+    found = Zoom.of(whole.encoder) if zoom == "auto" else None
+    return whole if found is None else ZoomedPropagation(whole, found)
 
 
 @dataclass(frozen=True)
