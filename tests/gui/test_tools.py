@@ -512,6 +512,7 @@ def test_keys_are_told_in_the_docs():
     text = (Path(__file__).parents[2] / "docs" / "napari.md").read_text()
     table = text.split("## Keys")[1].split("\n## ")[0]
     for key in KEYS:
-        parts = [{"Control": "Ctrl", "Escape": "Esc"}.get(p, p) for p in key.split("-")]
+        names = {"Control": "Ctrl", "Escape": "Esc", "Right": "→", "Left": "←"}
+        parts = [names.get(part, part) for part in key.split("-")]
         shown = "+".join(f"<kbd>{p}</kbd>" for p in parts)
         assert f"| {shown} |" in table, key

@@ -91,7 +91,7 @@ class ComparePanel(Fold):
         names = {info.id: info.name for info in self._controller.objects}
         desk = self._controller.bench.require_desk()
         colours = {
-            o.id: tuple(float(v) for v in desk.prompts.colour(o.id)) for o in comparison.objects
+            o.id: tuple(float(v) for v in desk.colour(o.id)) for o in comparison.objects
         }
         self.table.setRowCount(len(comparison.objects))
         for number, score in enumerate(comparison.objects):

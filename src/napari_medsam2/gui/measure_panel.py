@@ -94,7 +94,7 @@ class MeasurePanel(Fold):
 
     def _colour(self, object_id: int) -> QIcon:
         desk = self._controller.bench.desk
-        rgba = (0.5, 0.5, 0.5, 1.0) if desk is None else desk.prompts.colour(object_id)
+        rgba = (0.5, 0.5, 0.5, 1.0) if desk is None else desk.colour(object_id)
         return swatch(tuple(float(v) for v in rgba))
 
     def _go_to(self, index: QModelIndex) -> None:

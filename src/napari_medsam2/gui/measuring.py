@@ -203,7 +203,7 @@ class Measurer:
         if not table or image is None or desk is None:
             return
         drawn = [
-            (self._lifted(m, line), tuple(float(v) for v in desk.prompts.colour(m.object_id)))
+            (self._lifted(m, line), tuple(float(v) for v in desk.colour(m.object_id)))
             for m in table
             if m.diameters is not None
             for line in (m.diameters.long, m.diameters.short)
