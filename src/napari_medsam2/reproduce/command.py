@@ -44,6 +44,7 @@ _OPTIONS = {
     "precision": "--precision",
     "spacing": "--spacing",
     "window": "--window",
+    "zoom": "--zoom",
 }
 
 

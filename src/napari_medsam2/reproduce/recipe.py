@@ -98,6 +98,8 @@ class Recipe:
             choice = last.model or ModelChoice(**_of_the_model(session.settings))
             settings |= asdict(choice)
             settings |= {"window": last.window, "zoom": last.zoom}
+            if last.level != session.stack.level:
+                settings["level"] = last.level
             if last.channel is not None:
                 settings["channel"] = last.channel[0] if last.channel else None
             _check_shared(computed)
@@ -176,6 +178,7 @@ def _check_shared(runs: Sequence[RunRecord]) -> None:
         ("model", [run.model for run in runs]),
         ("window", [run.window for run in runs]),
         ("channel", [run.channel for run in runs]),
+        ("level", [run.level for run in runs]),
         ("zoom", [run.zoom for run in runs]),
     ):
         if any(value != values[0] for value in values):
