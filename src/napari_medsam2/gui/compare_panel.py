@@ -90,9 +90,7 @@ class ComparePanel(Fold):
             return
         names = {info.id: info.name for info in self._controller.objects}
         desk = self._controller.bench.require_desk()
-        colours = {
-            o.id: tuple(float(v) for v in desk.colour(o.id)) for o in comparison.objects
-        }
+        colours = {o.id: tuple(float(v) for v in desk.colour(o.id)) for o in comparison.objects}
         self.table.setRowCount(len(comparison.objects))
         for number, score in enumerate(comparison.objects):
             self._write(number, score, names.get(score.id, ""), colours[score.id])

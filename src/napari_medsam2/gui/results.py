@@ -121,9 +121,9 @@ class ResultLayer:
         if self._colours is not None and (hidden, ids) == self._hidden:
             return False
         self._colours, self._hidden = self.colormap, (hidden, ids)
-        shown = {i: _CLEAR if i in hidden else self._colours.map(i) for i in sorted(ids)}
         table: dict[int | None, Any] = {None: _GREY, 0: _CLEAR}
-        table.update(shown)
+        for i in sorted(ids):
+            table[i] = _CLEAR if i in hidden else self._colours.map(i)
         self.layer.colormap = DirectLabelColormap(color_dict=table)
         return True
 
