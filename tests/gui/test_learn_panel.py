@@ -93,9 +93,8 @@ def test_what_there_is_to_learn_from(widget, panel, qtbot, training):
     assert not panel.learn.isEnabled()
     correct(widget.controller, [2, 3, 4])
     qtbot.waitUntil(panel.learn.isEnabled, timeout=SHORT)
-    assert panel.material.text() == (
-        "Corrected slices of 1 object: 4 to learn from, 1 held back to judge by."
-    )
+    told = "Corrected slices of 1 object: 4 to learn from, 1 held back to judge by."
+    qtbot.waitUntil(lambda: panel.material.text() == told, timeout=SHORT)
     panel.frames.setCurrentIndex(panel.frames.findData("segmented"))
     assert panel.material.text().startswith("Every slice with a mask counts")
     assert panel.minimumSizeHint().width() <= 286

@@ -150,7 +150,7 @@ class TestRuns:
     def test_the_selected_object_alone_forward_and_for_how_long(self, panel, controller, qtbot):
         controller.session.add_box(2, (0, 0, 30, 52), 2)
         click(panel.only_object, qtbot)
-        panel.direction.setCurrentIndex(1)
+        panel.way.setCurrentIndex(1)
         write(panel.patience, "3")
         assert panel.patience.text() == "3 frames"
         assert propagated(panel, controller, qtbot) == [False, False, True, True, True]
