@@ -121,12 +121,14 @@ def movie(viewer: napari.Viewer, path: Path) -> None:
 
 def widget_alone(viewer: napari.Viewer, path: Path) -> None:
     """The widget, from top to bottom."""
+    from qtpy.QtWidgets import QScrollArea
+
     controller, widget = phantom(viewer)
     draw_organs(controller)
     finish(controller, controller.segment_slice)
     controller.use_box_tool()
     settle(lambda: True)
-    widget.grab().save(str(path))
+    widget.findChild(QScrollArea).widget().grab().save(str(path))
 
 
 def learn(viewer: napari.Viewer, path: Path) -> None:
