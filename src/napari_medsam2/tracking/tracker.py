@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING
 from napari_medsam2.errors import InputError, PromptError
 from napari_medsam2.models.base import has_memory
 
+from .chain_links import find_start, keep_start
 from .chained import ChainedSweeps
 from .contest import Contest
 from .streamed import StreamedSweeps
 from .sweeps import DIRECTIONS, Direction, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from napari_medsam2.history import Corrections
     from napari_medsam2.labels import MaskUpdate
+    from napari_medsam2.models.base import FramePrompt, Prediction
     from napari_medsam2.prompts import PromptSet
 
     from .embeddings import FrameEncoder
@@ -71,12 +73,30 @@ def segment_frame(
     )
     check_prompted(prompts, frame)
     told = [request.told(entry, frame) for entry in prompts.objects if entry.on(frame)]
+    predictions: Mapping[int, Prediction | None]
     if has_memory(encoder.model) and any(prompt.refines for prompt in told):
         predictions = StreamedSweeps(request).segment(frame)
     else:
-        found = encoder.model.decode(encoder(frame), told)
-        predictions = {p.object_id: q for p, q in zip(told, found, strict=True)}
+        predictions = _answers(encoder, told, frame)
     return Contest(order).settle(frame, predictions, keep=False)
+
+
+def _answers(
+    encoder: FrameEncoder, told: Sequence[FramePrompt], frame: int
+) -> dict[int, Prediction]:
+    """Return what the model says of each object; what was asked before is not asked again.
+
+    So the mask of a click does not wait for all the other objects of its frame.
+    """
+    known = {prompt.object_id: find_start(encoder, prompt) for prompt in told}
+    asked = [prompt for prompt in told if known[prompt.object_id] is None]
+    found = {i: prediction for i, prediction in known.items() if prediction is not None}
+    if asked:
+        answers = encoder.model.decode(encoder(frame), asked)
+        for prompt, prediction in zip(asked, answers, strict=True):
+            keep_start(encoder, prompt, prediction)
+            found[prompt.object_id] = prediction
+    return {prompt.object_id: found[prompt.object_id] for prompt in told}
 
 
 @dataclass(frozen=True)
