@@ -236,13 +236,6 @@ class LabelStore:
         """Apply an edit again."""
         self._write(edit, edit.after, edit.score_after)
 
-    def replace(self, frames: NDArray[Any], scores: dict[int, NDArray[np.float64]]) -> None:
-        """Load labels and scores from a saved session, without a journal."""
-        if frames.shape != self.frames.shape:
-            raise InputError(f"labels have shape {frames.shape}, the image {self.frames.shape}")
-        self.frames[...] = frames
-        self.set_scores(scores)
-
     def set_scores(self, scores: Mapping[int, NDArray[np.float64]]) -> None:
         """Take over scores of a saved session, without a journal."""
         self._scores = {i: np.array(s, dtype=np.float64) for i, s in scores.items()}

@@ -146,21 +146,19 @@ class ObjectEditor(PromptEditor):
 
     def remove_object(self, object_id: int) -> None:
         """Remove an object: its prompts, its labels on every frame of every view, its scores."""
+        self.remove_objects([object_id])
+
+    def remove_objects(self, object_ids: Iterable[int]) -> None:
+        """Remove several objects as one step (`PromptError` for an unknown or a locked one)."""
         self._check_idle()
-        object_id = self._known(object_id)
-        self._check_unlocked([object_id])
-        edits: list[Edit] = []
-        for store in self._everywhere():
-            edits += store.erase(object_id)
-        named = self.prompts[object_id].name if object_id in self.prompts else ""
-        gone = (
-            self.prompts.only([object_id])
-            if object_id in self.prompts
-            else PromptSet((ObjectPrompts(object_id, named),))
-        )
-        record = RunRecord("remove", gone, view=self.stack.view)
-        after = self._state.without([object_id])
-        self._step(f"remove object {object_id}", after, tuple(edits), record)
+        ids = sorted({self._known(i) for i in object_ids})
+        self._check_unlocked(ids)
+        edits = tuple(e for store in self._everywhere() for i in ids for e in store.erase(i))
+        known = self.prompts
+        gone = tuple(known[i] if i in known else ObjectPrompts(i) for i in ids)
+        record = RunRecord("remove", PromptSet(gone), view=self.stack.view)
+        text = f"remove object {', '.join(map(str, ids))}"
+        self._step(text, self._state.without(ids), edits, record)
 
     def merge_objects(self, object_ids: Iterable[int], into: int) -> None:
         """Make several objects one: its labels, prompts and name are those of all.

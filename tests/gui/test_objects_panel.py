@@ -132,6 +132,18 @@ def test_deleting_and_bringing_back(widget, viewer, qtbot):
     assert len(viewer.layers["disc boxes"].data) == 1
 
 
+def test_several_are_deleted_and_brought_back_in_one_step(widget, qtbot):
+    click_cell(widget, 0, NAME)
+    click_cell(widget, 1, NAME, Qt.KeyboardModifier.ControlModifier)
+    click(widget.objects.delete, qtbot)
+    qtbot.waitUntil(lambda: counts(widget) == {1: 0, 2: 0})
+    session = widget.controller.session
+    np.testing.assert_array_equal(session.replay(), session.labels)
+    widget.controller.undo()
+    assert counts(widget) == {1: 400, 2: 400}
+    assert session.prompts.prompted_ids == (1, 2)
+
+
 def test_the_order_of_the_rows_says_who_wins(widget, qtbot):
     click_cell(widget, 1, NAME)
     click(widget.objects.up, qtbot)

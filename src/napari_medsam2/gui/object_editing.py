@@ -93,14 +93,14 @@ class ObjectEditing(Editing):
         return self.remove_objects([object_id])
 
     def remove_objects(self, object_ids: Iterable[int]) -> bool:
-        """Remove several objects; stops a run first."""
+        """Remove several objects as one step; stops a run first."""
         ids = tuple(object_ids)
 
         def remove() -> None:
             session = self._session_in_line()
-            for object_id in ids:
-                if object_id in session.prompts or object_id in session.scores:
-                    self._change(lambda s, i=object_id: s.remove_object(i))  # type: ignore[misc]
+            known = [i for i in ids if i in session.prompts or i in session.scores]
+            if known:
+                self._change(lambda s: s.remove_objects(known))
             self.relabelled.emit()
             left = [o.id for o in self.objects if o.id not in ids]
             if self.tools.object_id in ids:

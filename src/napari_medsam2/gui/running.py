@@ -83,11 +83,11 @@ class Running(Prompting):
         bool
             False if it could not begin; `last_error` and a notification say why.
         """
-        wanted = None if object_ids is None else tuple(object_ids)
-        return self._unless_propagating(
-            lambda: self._propagate(
-                self._session_to_run(), direction, start, stop, wanted, patience
-            )
+        return self._begin(
+            lambda session, wanted: session.start_propagation(
+                direction, start, stop, wanted, patience
+            ),
+            object_ids,
         )
 
     def vote(
@@ -100,15 +100,12 @@ class Running(Prompting):
         bool
             False if it could not begin; `last_error` and a notification say why.
         """
-        wanted = None if object_ids is None else tuple(object_ids)
 
-        def begin() -> None:
-            session = self._session_to_run()
+        def start(session: Session, wanted: tuple[int, ...] | None) -> Run:
             chosen = session.volume.label_axes[-3:] if axes is None else axes
-            run = session.start_vote(chosen, wanted)
-            self._start("propagate", session, run, self._n_objects(session, wanted))
+            return session.start_vote(chosen, wanted)
 
-        return self._unless_propagating(begin)
+        return self._begin(start, object_ids)
 
     def propagate_through_time(
         self,
@@ -123,14 +120,9 @@ class Running(Prompting):
         bool
             False if it could not begin; `last_error` and a notification say why.
         """
-        wanted = None if object_ids is None else tuple(object_ids)
-
-        def begin() -> None:
-            session = self._session_to_run()
-            run = session.start_through_time(direction, stop, wanted)
-            self._start("propagate", session, run, self._n_objects(session, wanted))
-
-        return self._unless_propagating(begin)
+        return self._begin(
+            lambda session, wanted: session.start_through_time(direction, stop, wanted), object_ids
+        )
 
     def propagate_as_set(self) -> bool:
         """Carry objects as `course` says."""
@@ -208,6 +200,21 @@ class Running(Prompting):
         return self._unless_propagating(begin)
 
     # Inside
+
+    def _begin(
+        self,
+        start: Callable[[Session, tuple[int, ...] | None], Run],
+        object_ids: Iterable[int] | None,
+    ) -> bool:
+        """Begin a run that carries objects, unless one is under way."""
+        wanted = None if object_ids is None else tuple(object_ids)
+
+        def begin() -> None:
+            session = self._session_to_run()
+            run = start(session, wanted)
+            self._start("propagate", session, run, self._n_objects(session, wanted))
+
+        return self._unless_propagating(begin)
 
     def _unless_propagating(self, action: Callable[[], Any]) -> bool:
         if self.is_propagating:

@@ -237,10 +237,6 @@ class FrameEncoder:
         """Return the embedding of a frame: from memory, from the folder, or encoded."""
         return self.cache.get_or_make(self.key(frame), lambda: self._read_or_encode(frame))
 
-    def with_window(self, window: Window) -> FrameEncoder:
-        """Return an encoder of the same frames through another window, over the same cache."""
-        return FrameEncoder(self.stack, window, self.model, self.cache)
-
     def cropped(self, region: tuple[int, int, int, int]) -> FrameEncoder:
         """Return an encoder of a part of every frame, over the same cache.
 
