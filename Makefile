@@ -16,6 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 DEMO_OUTPUT ?= demo-output
 DEMO_ARGS ?= --output $(DEMO_OUTPUT) --overwrite
 PYTEST_ARGS ?=
+TEST_WORKERS ?= 2
 BENCHMARKS ?= $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
 BENCHMARK_ARGS ?=
 
@@ -44,8 +45,9 @@ demo: $(INSTALLED)
 view: system-libs $(INSTALLED)
 	$(BIN)/napari-medsam2 demo $(DEMO_ARGS) --view
 
+# Two at a time, each with a screen of its own; TEST_WORKERS=0 runs them in one process, as a debugger needs it.
 test: system-libs $(INSTALLED)
-	$(RUN) pytest $(PYTEST_ARGS)
+	$(RUN) pytest -n $(TEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 # Use make -k lint to see every complaint at once.
 lint: lint-ruff lint-format lint-types lint-imports lint-manifest

@@ -3,14 +3,16 @@
 A timer on the GUI thread asks to be called every 5 ms; the gap between two calls is how long
 everything else held the thread. The widget opens, the model loads, boxes are drawn and previewed,
 objects propagate, are undone, painted on and scrolled through: in a volume of 120 x 512 x 512, and
-in an image of 5,000 x 5,000 pixels.
+in an image of 5,000 x 5,000 pixels. At last layers are added without the plugin, to compare.
 
     xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/gui_responsiveness.py
 
 A line a phase: the longest hold by the clock; the longest without the time that Qt and OpenGL took
 to paint the window, which Mesa does in software where there is no GPU (20 to 100 ms a time, also
 without this plugin); and the longest by the processor time of the GUI thread, painting apart, which
-leaves out what other programs on the machine take. `--who` names the line of this plugin that the
+leaves out what other programs on the machine take. Where Python has looked through all objects of
+the process for garbage, which it does now and then in every program and here only while no run is
+under way, that is told and left out, too. `--who` names the line of this plugin that the
 thread was in during the longest hold.
 
 Exits with 1 if the plugin held the thread for longer than the limit, painting apart.
@@ -19,6 +21,7 @@ Exits with 1 if the plugin held the thread for longer than the limit, painting a
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import tempfile
@@ -69,8 +72,11 @@ class Clock:
 
     phase: str = ""
     gaps: dict[str, list[Gap]] = field(default_factory=dict)
+    collections: dict[str, float] = field(default_factory=dict)
+    is_running: Callable[[], bool] = lambda: False
     _last: tuple[float, float] = (0.0, 0.0)
     _painted: tuple[float, float] = (0.0, 0.0)
+    _collecting: tuple[float, float] = (0.0, 0.0)
 
     def enter(self, phase: str) -> None:
         self.phase = phase
@@ -97,12 +103,31 @@ class Clock:
                 return bool(handle(instance, event))
             before = _now()
             handled = handle(instance, event)
-            self._painted = tuple(  # type: ignore[assignment]
-                p + now - then for p, now, then in zip(self._painted, _now(), before, strict=True)
-            )
+            self._leave_out(before)
             return bool(handled)
 
         kind.event = event  # type: ignore[method-assign]
+
+    def watch_collections(self) -> None:
+        """Leave Python's full collections out, and note them, unless a run is under way."""
+        gui = threading.get_ident()
+
+        def note(step: str, info: dict[str, int]) -> None:
+            if info["generation"] < 2 or threading.get_ident() != gui:
+                return
+            if step == "start":
+                self._collecting = _now()
+            elif self.phase and not self.is_running():
+                took = 1e3 * (time.perf_counter() - self._collecting[0])
+                self.collections[self.phase] = max(took, self.collections.get(self.phase, 0.0))
+                self._leave_out(self._collecting)
+
+        gc.callbacks.append(note)
+
+    def _leave_out(self, since: tuple[float, float]) -> None:
+        self._painted = tuple(  # type: ignore[assignment]
+            p + now - then for p, now, then in zip(self._painted, _now(), since, strict=True)
+        )
 
     def worst(self, phase: str) -> Gap:
         return max(self.gaps[phase], key=lambda gap: gap.apart, default=Gap(0, 0, 0, 0))
@@ -110,9 +135,11 @@ class Clock:
     def report(self, phase: str, who: Witness) -> float:
         gaps = self.gaps[phase] or [Gap(0, 0, 0, 0)]
         wall, apart, cpu = (max(getattr(g, n) for g in gaps) for n in ("wall", "apart", "cpu"))
+        collected = self.collections.get(phase)
+        between = "" if collected is None else f"   Python's collector: {collected:.0f} ms"
         print(
-            f"{phase:<28}{sum(g.wall for g in gaps) / 1e3:7.1f} s {len(gaps):6d} calls   longest "
-            f"{wall:7.1f} ms, painting apart {apart:7.1f}, cpu {cpu:6.1f}   "
+            f"{phase:<30}{sum(g.wall for g in gaps) / 1e3:6.1f} s {len(gaps):6d} calls   longest "
+            f"{wall:6.1f} ms, painting apart {apart:6.1f}, cpu {cpu:6.1f}{between}   "
             f"{who.during(self.worst(phase))}",
             flush=True,
         )
@@ -171,15 +198,20 @@ def measure(options: argparse.Namespace) -> int:
     timer.timeout.connect(clock.tick)
     timer.start()
     desk = Person(viewer, clock)
+    clock.is_running = lambda: desk.is_running
+    clock.watch_collections()
     worst = []
     stories: dict[str, Callable[[Person, int], Iterator[str]]] = {
         "volume": in_a_volume,
         "plane": in_a_plane,
+        "napari": in_napari_alone,
     }
     for name, story in stories.items():
-        if options.only in (None, name):
+        if options.only in (None, name) or name == "napari":
             for phase in story(desk, options.frames):
-                worst.append(clock.report(phase, who))
+                longest = clock.report(phase, who)
+                if name != "napari":
+                    worst.append(longest)
     timer.stop()
     viewer.close()
     over = max(worst) > options.limit
@@ -224,6 +256,10 @@ class Person:
     def _is_busy(self) -> bool:
         return self.widget is not None and bool(self.controller.is_awake)
 
+    @property
+    def is_running(self) -> bool:
+        return self.widget is not None and self.controller.state != "idle"
+
     def open_widget(self) -> None:
         _, self.widget = self.viewer.window.add_plugin_dock_widget("napari-medsam2", "MedSAM2")
 
@@ -246,6 +282,8 @@ class Person:
 
 
 def in_a_volume(person: Person, frames: int) -> Iterator[str]:
+    from napari_medsam2.gui.cleanup_order import Order
+
     image, boxes = enlarged_phantom()
     middle = len(image) // 2
     viewer = person.viewer
@@ -270,6 +308,12 @@ def in_a_volume(person: Person, frames: int) -> Iterator[str]:
             viewer.dims.set_current_step(0, middle - 10 + step)
             person.live(0.1)
     yield "volume: scrolling"
+    with person.phase("volume: clean-up, preview", 1.0):
+        controller.preview_cleanup(Order("smooth", (1, 2, 3), solid=True, amount=2.0))
+    yield "volume: clean-up, preview"
+    with person.phase("volume: clean-up"):
+        controller.clean_up(Order("smooth", (1, 2, 3), solid=True, amount=2.0))
+    yield "volume: clean-up"
     viewer.layers.clear()
 
 
@@ -290,6 +334,22 @@ def in_a_plane(person: Person, frames: int) -> Iterator[str]:
     with person.phase("plane: painting"):
         person.paint(None, boxes[0][:2])
     yield "plane: painting"
+
+
+def in_napari_alone(person: Person, frames: int) -> Iterator[str]:
+    """Add layers as anybody may, to compare with."""
+    viewer = person.viewer
+    viewer.layers.clear()
+    data = np.zeros((5, 64, 64), dtype=np.uint8)
+    adders: dict[str, Callable[[], object]] = {
+        "image": lambda: viewer.add_image(data),
+        "shapes": lambda: viewer.add_shapes(ndim=3),
+        "labels": lambda: viewer.add_labels(data),
+    }
+    for kind, add in adders.items():
+        with person.phase(f"napari alone: adds {kind}"):
+            add()
+        yield f"napari alone: adds {kind}"
 
 
 def _from_opening(
@@ -317,7 +377,7 @@ def _from_opening(
 def enlarged_phantom() -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
     """Return the phantom at the size of a CT, and boxes around three organs of its middle slice."""
     from napari_medsam2.io.samples import phantom
-    from napari_medsam2.labels import bounding_box
+    from napari_medsam2.masks import bounding_box
 
     volume, truth = phantom()
     which = [np.arange(n) * m // n for n, m in zip(VOLUME, np.asarray(truth).shape, strict=True)]

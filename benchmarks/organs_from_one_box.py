@@ -20,7 +20,7 @@ import numpy as np
 
 from napari_medsam2 import Session, Volume
 from napari_medsam2.io.samples import PHANTOM_NAMES, phantom
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -31,7 +31,7 @@ from _sam2 import CONFIGS, iou, named, ours, weights
 
 from napari_medsam2 import Session
 from napari_medsam2.io.samples import ECHO_LEFT_VENTRICLE, cells, echocardiogram, phantom
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 from napari_medsam2.models.device import choose_device
 from napari_medsam2.volume import Volume
 

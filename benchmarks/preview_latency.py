@@ -35,7 +35,6 @@ def main() -> int:
     options = parser.parse_args()
 
     import napari
-    from qtpy.QtWidgets import QApplication
 
     from napari_medsam2.io.samples import phantom
 
@@ -58,9 +57,7 @@ def main() -> int:
         controller.bench.configure(model=name)
         takes_points = controller.tools.takes_points
         embed(controller, frame)
-        for _ in range(30):
-            QApplication.processEvents()
-            time.sleep(0.01)
+        rest(0.3)
         times = []
         for number in range(options.clicks):
             controller.new_object()
@@ -90,6 +87,16 @@ def embed(controller: Any, frame: int) -> None:
     controller.bench.desk.keeper.shelve()
     controller.look_ahead()
     controller.lookahead.wait(600)
+
+
+def rest(seconds: float) -> None:
+    """Let the window live for a while."""
+    from qtpy.QtWidgets import QApplication
+
+    ends = time.perf_counter() + seconds
+    while time.perf_counter() < ends:
+        QApplication.processEvents()
+        time.sleep(0.005)
 
 
 def inside(truth: np.ndarray, organ: int, seed: int) -> tuple[int, int]:
@@ -127,7 +134,7 @@ def measure(
     from qtpy.QtWidgets import QApplication
 
     controller.use_tool("point" if controller.tools.takes_points else "box")
-    QApplication.processEvents()
+    rest(0.2)  # as a hand does that has just pressed N for a new object
     labels = controller.session.labels[frame]
     object_id = controller.tools.object_id
     results = controller.bench.desk.results

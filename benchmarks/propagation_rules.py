@@ -30,7 +30,7 @@ import torch
 from scipy.stats import wilcoxon
 
 from napari_medsam2 import models
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 from napari_medsam2.models.base import Embedding, FramePrompt
 from napari_medsam2.models.stopping import StopRule
 from napari_medsam2.tracking.chain import BoxChain

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_medsam2 import Session
 from napari_medsam2.io.samples import phantom
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_medsam2 import Session
 from napari_medsam2.io.samples import phantom
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 
 MODELS = ("litemedsam", "litemedsam-track")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,10 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: a thread each, told before torch is loaded. Programs inherit it.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_medsam2.errors import InputError
-from napari_medsam2.labels import LabelStore, MaskUpdate, bounding_box
+from napari_medsam2.labels import LabelStore, MaskUpdate
 
 
 def update(frame, object_id, rows, cols, score=0.5, shape=(6, 8)):
@@ -19,13 +19,6 @@ def update(frame, object_id, rows, cols, score=0.5, shape=(6, 8)):
 @pytest.fixture
 def store():
     return LabelStore(np.zeros((3, 6, 8), np.uint16))
-
-
-def test_a_box_of_a_mask_is_half_open():
-    mask = np.zeros((6, 8), bool)
-    mask[1:3, 4:7] = True
-    assert bounding_box(mask) == (1, 4, 3, 7)
-    assert bounding_box(np.zeros((6, 8), bool)) == (0, 0, 0, 0)
 
 
 def test_an_update_is_cropped_and_comes_back_whole():
@@ -141,3 +134,34 @@ def test_undo_and_redo_of_any_edits_are_exact(sequence):
     assert final_scores.keys() == store.scores.keys()
     for object_id, scores in final_scores.items():
         np.testing.assert_array_equal(store.scores[object_id], scores)
+
+
+def test_the_journal_keeps_what_changed_not_the_box_of_the_object():
+    store = LabelStore(np.zeros((1, 400, 400), np.uint16))
+    mask = np.zeros((400, 400), bool)
+    mask[:40, :40] = True
+    store.apply(MaskUpdate.from_mask(0, 3, mask, 0.5))
+    mask[390:395, 390:395] = True
+    edit = store.apply(MaskUpdate.from_mask(0, 3, mask, 1.0))
+    assert edit is not None
+    assert edit.bbox == (390, 390, 395, 395)
+    written = store.written(edit).update()
+    np.testing.assert_array_equal(written.full_mask((400, 400)), mask)
+    assert written.score == 1.0
+    store.revert(edit)
+    mask[390:] = False
+    np.testing.assert_array_equal(store.mask(3, 0), mask)
+    assert store.scores[3][0] == 0.5
+
+
+def test_a_score_alone_is_a_change_that_can_be_taken_back():
+    store = LabelStore(np.zeros((1, 6, 8), np.uint16))
+    store.apply(update(0, 1, slice(0, 2), slice(0, 2), 0.5))
+    before = store.frames.copy()
+    edit = store.apply(update(0, 1, slice(0, 2), slice(0, 2), 0.9))
+    assert edit is not None
+    assert edit.bbox == (0, 0, 0, 0)
+    assert store.scores[1][0] == 0.9
+    store.revert(edit)
+    assert store.scores[1][0] == 0.5
+    np.testing.assert_array_equal(store.frames, before)

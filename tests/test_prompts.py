@@ -1,5 +1,7 @@
 """Prompts: what is accepted, what is refused and in which words."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -113,6 +115,18 @@ def test_a_mask_prompt_is_a_frozen_copy():
     assert prompt == MaskPrompt(1, np.ones((4, 4)))
     assert hash(prompt) == hash(MaskPrompt(1, np.ones((4, 4))))
     assert prompt != MaskPrompt(2, np.ones((4, 4)))
+
+
+def test_a_mask_prompt_costs_what_its_object_needs():
+    mask = np.zeros((5000, 5000), bool)
+    mask[2000:2100, 3000:3200] = np.random.default_rng(0).random((100, 200)) > 0.5
+    prompt = MaskPrompt(1, mask)
+    assert prompt.bbox == (2000, 3000, 2100, 3200)
+    assert len(prompt.bits) < 3000
+    np.testing.assert_array_equal(prompt.mask, mask)
+    again = MaskPrompt.cropped(1, mask.shape, prompt.bbox, mask[2000:2100, 3000:3200])
+    assert again == prompt
+    assert pickle.loads(pickle.dumps(prompt)) == prompt
 
 
 def test_a_scribble_becomes_evenly_spaced_points():

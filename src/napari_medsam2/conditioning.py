@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import PromptError
-from .labels import bounding_box
+from .masks import bounding_box
 from .prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PromptSet
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from .io.atomic import atomic_path, check_target
 from .io.layers import image_layers, labels_layer
 from .io.medical import write_itk
 from .io.samples import ECHO_LEFT_VENTRICLE, PHANTOM_NAMES, echocardiogram, phantom
-from .labels import bounding_box
+from .masks import bounding_box
 from .prompts import BoxPrompt, PromptSet
 from .session import Session
 

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
+from .masks import bounding_box, inside, moved, pack, union, unpack, value_box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
+    from .masks import BBox
     from .volume import View
 
-__all__ = ["BBox", "Edit", "LabelStore", "MaskUpdate", "Write", "bounding_box"]
-
-BBox = tuple[int, int, int, int]
+__all__ = ["Edit", "LabelStore", "MaskUpdate", "Write"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class MaskUpdate:
     ) -> MaskUpdate:
         """Crop a full-frame (y, x) mask to its bounding box."""
         box = bounding_box(mask)
-        y0, x0, y1, x1 = box
-        return cls(frame, object_id, box, mask[y0:y1, x0:x1].copy(), float(score), view)
+        return cls(frame, object_id, box, mask[inside(box)].copy(), float(score), view)
 
     @property
     def area(self) -> int:
@@ -73,8 +72,7 @@ class MaskUpdate:
     def full_mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Return the mask in a frame of `shape` (y, x)."""
         full = np.zeros(shape, dtype=bool)
-        y0, x0, y1, x1 = self.bbox
-        full[y0:y1, x0:x1] = self.mask
+        full[inside(self.bbox)] = self.mask
         return full
 
 
@@ -119,15 +117,13 @@ class Write:
     @classmethod
     def of(cls, update: MaskUpdate) -> Write:
         """Pack a mask."""
-        bits = zlib.compress(np.packbits(update.mask).tobytes(), 1)
+        bits = pack(update.mask)
         return cls(update.frame, update.object_id, update.bbox, bits, update.score, update.view)
 
     def update(self) -> MaskUpdate:
         """Unpack the mask."""
         y0, x0, y1, x1 = self.bbox
-        packed = np.frombuffer(zlib.decompress(self.bits), dtype=np.uint8)
-        flat = np.unpackbits(packed, count=(y1 - y0) * (x1 - x0)).astype(bool)
-        mask = flat.reshape(y1 - y0, x1 - x0)
+        mask = unpack(self.bits, (y1 - y0, x1 - x0))
         return MaskUpdate(self.frame, self.object_id, self.bbox, mask, self.score, self.view)
 
 
@@ -169,6 +165,13 @@ class LabelStore:
         mask: NDArray[np.bool_] = self.frames[frame] == object_id
         return mask
 
+    def written(self, edit: Edit) -> Write:
+        """Return the mask that an edit has just left, to write it again one day."""
+        image = self.frames[edit.frame]
+        box = value_box(image, edit.object_id)
+        bits = pack(image[inside(box)] == edit.object_id)
+        return Write(edit.frame, edit.object_id, box, bits, edit.score_after, edit.view)
+
     def apply(
         self,
         update: MaskUpdate,
@@ -199,18 +202,16 @@ class LabelStore:
         if update.object_id > np.iinfo(self.frames.dtype).max:
             raise InputError(f"labels of {self.frames.dtype} cannot hold object {update.object_id}")
         image = self.frames[update.frame]
-        box = _union(bounding_box(image == update.object_id), update.bbox)
-        y0, x0, y1, x1 = box
-        before = image[y0:y1, x0:x1].copy()
+        box = union(value_box(image, update.object_id), update.bbox)
+        before = image[inside(box)].copy()
         after = np.where(before == update.object_id, 0, before).astype(before.dtype)
-        my0, mx0, my1, mx1 = update.bbox
-        gained = after[my0 - y0 : my1 - y0, mx0 - x0 : mx1 - x0]
+        gained = after[inside(update.bbox, box)]
         mask = update.mask
         if keep:
             mask = mask & ~np.isin(gained, list(keep))
         gained[mask] = update.object_id
         if fixed is not None:
-            np.copyto(after, before, where=fixed[y0:y1, x0:x1])
+            np.copyto(after, before, where=fixed[inside(box)])
         return self._commit(update.frame, update.object_id, box, after, update.score)
 
     def erase(self, object_id: int) -> list[Edit]:
@@ -218,11 +219,11 @@ class LabelStore:
         scores = self._scores.get(object_id)
         edits = []
         for frame, image in enumerate(self.frames):
-            mask = image == object_id
-            if not mask.any() and (scores is None or np.isnan(scores[frame])):
+            box = value_box(image, object_id)
+            if not box[2] and (scores is None or np.isnan(scores[frame])):
                 continue
-            y0, x0, y1, x1 = box = bounding_box(mask)
-            after = np.where(mask, 0, image)[y0:y1, x0:x1].astype(image.dtype)
+            before = image[inside(box)]
+            after = np.where(before == object_id, 0, before).astype(image.dtype)
             edit = self._commit(frame, object_id, box, after, np.nan)
             if edit is not None:
                 edits.append(edit)
@@ -243,14 +244,17 @@ class LabelStore:
     def _commit(
         self, frame: int, object_id: int, box: BBox, after: NDArray[Any], score: float
     ) -> Edit | None:
-        y0, x0, y1, x1 = box
-        before = self.frames[frame, y0:y1, x0:x1]
+        before = self.frames[frame][inside(box)]
         scores = self._scores.setdefault(object_id, np.full(len(self.frames), np.nan))
         old = float(scores[frame])
-        if np.array_equal(before, after) and (old == score or (np.isnan(old) and np.isnan(score))):
+        # A stroke far from the rest of its object changes little of the box around both.
+        crop = bounding_box(before != after)
+        if not crop[2] and (old == score or (np.isnan(old) and np.isnan(score))):
             return None
+        before, after = before[inside(crop)], after[inside(crop)]
+        changed = moved(crop, box)
         edit = Edit(
-            frame, object_id, box, _pack(before), _pack(after), old, float(score), self.view
+            frame, object_id, changed, _pack(before), _pack(after), old, float(score), self.view
         )
         self.redo(edit)
         return edit
@@ -263,23 +267,6 @@ class LabelStore:
         scores[edit.frame] = score
         if self._changed is not None:
             self._changed(self.view, edit.frame)
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> BBox:
-    """Return the half-open (y0, x0, y1, x1) of a 2D mask, (0, 0, 0, 0) if it is empty."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size == 0:
-        return (0, 0, 0, 0)
-    cols = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
-    return int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1
-
-
-def _union(a: BBox, b: BBox) -> BBox:
-    if a[2] <= a[0]:
-        return b
-    if b[2] <= b[0]:
-        return a
-    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 
 def _pack(box: NDArray[Any]) -> bytes:

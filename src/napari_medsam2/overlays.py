@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .labels import bounding_box
+from .masks import bounding_box
 from .prompts import BoxPrompt, PointPrompt, PromptSet
 
 if TYPE_CHECKING:

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import PromptError
+from .masks import bounding_box, inside, pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from .masks import BBox
 
 __all__ = [
     "BoxPrompt",
@@ -152,40 +155,66 @@ class ScribblePrompt:
         return PointPrompt(self.frame, points, (self.label,) * len(points))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, init=False)
 class MaskPrompt:
     """The object's mask on one frame, as painted or taken from elsewhere.
+
+    It is kept packed: what somebody paints on an image of 5,000 pixels a side costs what the object
+    needs, not what the image does.
 
     Parameters
     ----------
     frame : int
     mask : ndarray of bool
-        (y, x), the shape of a frame; not empty. It is copied and made read-only.
+        (y, x), the shape of a frame; not empty. It is copied.
+
+    Attributes
+    ----------
+    shape : (height, width)
+        Of the frame, in pixels.
+    bbox : (y0, x0, y1, x1)
+        Half-open; the box around the mask.
+    bits : bytes
+        The mask inside the box, see `masks.pack`.
     """
 
     frame: int
-    mask: NDArray[np.bool_] = field(repr=False)
+    shape: tuple[int, int]
+    bbox: BBox
+    bits: bytes = field(repr=False)
 
-    def __post_init__(self) -> None:
-        """Copy, freeze and check."""
-        _set(self, frame=_frame(self.frame))
-        mask = np.array(self.mask, dtype=bool)
+    def __init__(self, frame: int, mask: NDArray[Any]) -> None:
+        mask = np.asarray(mask, dtype=bool)
         if mask.ndim != 2:
-            raise PromptError(f"frame {self.frame}: a mask is 2D (y, x), got shape {mask.shape}")
-        if not mask.any():
-            raise PromptError(f"frame {self.frame}: the mask is empty")
-        mask.flags.writeable = False
-        _set(self, mask=mask)
+            raise PromptError(f"frame {frame}: a mask is 2D (y, x), got shape {mask.shape}")
+        box = bounding_box(mask)
+        self._keep(frame, mask.shape, box, mask[inside(box)])
 
-    def __eq__(self, other: object) -> bool:
-        """Compare frame and pixels."""
-        if not isinstance(other, MaskPrompt):
-            return NotImplemented
-        return self.frame == other.frame and np.array_equal(self.mask, other.mask)
+    @classmethod
+    def cropped(
+        cls, frame: int, shape: tuple[int, int], bbox: BBox, mask: NDArray[np.bool_]
+    ) -> MaskPrompt:
+        """Make one of the mask (y, x) inside its bounding box alone; `shape` is the frame's."""
+        prompt = cls.__new__(cls)
+        prompt._keep(frame, shape, bbox, mask)
+        return prompt
 
-    def __hash__(self) -> int:
-        """Hash frame and pixels."""
-        return hash((self.frame, self.mask.shape, np.packbits(self.mask).tobytes()))
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask of the whole frame (y, x), read-only."""
+        full = np.zeros(self.shape, dtype=bool)
+        y0, x0, y1, x1 = self.bbox
+        full[inside(self.bbox)] = unpack(self.bits, (y1 - y0, x1 - x0))
+        full.flags.writeable = False
+        return full
+
+    def _keep(
+        self, frame: int, shape: tuple[int, ...], bbox: BBox, mask: NDArray[np.bool_]
+    ) -> None:
+        if not bbox[2]:
+            raise PromptError(f"frame {frame}: the mask is empty")
+        height, width = shape
+        _set(self, frame=_frame(frame), shape=(int(height), int(width)), bbox=bbox, bits=pack(mask))
 
 
 Prompt = PointPrompt | BoxPrompt | PolygonPrompt | ScribblePrompt | MaskPrompt
@@ -353,8 +382,8 @@ def check_prompt(
     if prompt.frame >= n_frames:
         raise PromptError(f"{where}: the image has frames 0 to {n_frames - 1}")
     if isinstance(prompt, MaskPrompt):
-        if prompt.mask.shape != shape:
-            raise PromptError(f"{where}: the mask is {prompt.mask.shape}, frames are {size}")
+        if prompt.shape != shape:
+            raise PromptError(f"{where}: the mask is {prompt.shape}, frames are {size}")
     elif isinstance(prompt, BoxPrompt):
         y0, x0, y1, x1 = prompt.box
         box = f"box (y0={y0:g}, x0={x0:g}, y1={y1:g}, x1={x1:g})"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .labels import LabelStore, MaskUpdate, Write
+from .labels import LabelStore
 from .volume import View
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .labels import Edit
+    from .labels import Edit, MaskUpdate, Write
     from .state import Kept
     from .volume import Volume
 
@@ -72,10 +72,7 @@ class LabelStores:
     def written(self, edit: Edit) -> Write:
         """Return the mask that an edit has just left, to write it again one day."""
         assert edit.view is not None
-        mask = self.of(edit.view).mask(edit.object_id, edit.frame)
-        return Write.of(
-            MaskUpdate.from_mask(edit.frame, edit.object_id, mask, edit.score_after, edit.view)
-        )
+        return self.of(edit.view).written(edit)
 
     def frames(self, view: View, labels: NDArray[Any] | None = None) -> NDArray[Any]:
         """See labels of the volume's shape, these by default, as (frame, y, x)."""

@@ -16,6 +16,7 @@ from tests.tracking.reference import make_lively
 
 import napari_medsam2 as nm
 from napari_medsam2 import models
+from napari_medsam2.cli import console
 from napari_medsam2.models.sam2_config import build_network
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 def livers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return a model folder, in the working folder as `livers`; none is registered."""
     monkeypatch.setenv("NAPARI_MEDSAM2_MODELS", str(tmp_path / "models"))
+    # A row stays a line, however deep the working folder lies.
+    monkeypatch.setattr(console, "_WIDTH_OF_A_PIPE", 400)
     monkeypatch.chdir(tmp_path)
     few_bytes(tmp_path / "livers")
     return tmp_path / "livers"
@@ -45,8 +48,7 @@ class TestModels:
 
     def test_the_folder_stands_in_the_table(self, livers):
         models.register(livers)
-        # A long path goes over several lines.
-        assert str(livers) in re.sub(r"\s{2,}.*\n", "", call("models", "list").stdout)
+        assert str(livers) in call("models", "list").stdout
 
     def test_json_has_neither_dates_nor_nan(self, livers):
         few_bytes(livers, data={"since": date(2025, 1, 2)}, scores={"dice": [math.nan, 1.0]})

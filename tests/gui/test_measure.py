@@ -203,9 +203,11 @@ class TestDiameters:
         labels = segmented(controller)
         measured(controller)
         controller.measurer.show_lines(True)
+        layer = viewer_model.layers[LINES]
         labels[4, 50:54, 22:40] = 5
         measured(controller)
-        assert [layer.name for layer in viewer_model.layers].count(LINES) == 1
+        assert viewer_model.layers[LINES] is layer
+        assert len(layer.edge_color) == layer.nshapes == 2 * len(controller.measurer.table)
         long = viewer_model.layers[LINES].data[2]
         assert abs(long[1, 2] - long[0, 2]) == 30
         viewer_model.layers.remove(LINES)

@@ -90,8 +90,8 @@ class TestStrokes:
         (found,) = painted(patch, patch.put_back(array), array, AXIAL, free)
         assert found.frame == 2
         assert found.said == {2, 3}
-        assert list(found.masks)[-1] == 3
-        sizes = {i: int(mask.sum()) for i, mask in found.masks.items()}
+        assert list(found.updates)[-1] == 3
+        sizes = {i: update.area for i, update in found.updates.items()}
         assert sizes == {1: 50, 2: 50, 3: 70}
 
     def test_locked_objects_keep_their_pixels_and_get_none(self):
@@ -103,8 +103,8 @@ class TestStrokes:
         patch = read_strokes(strokes, array)
         lock = lambda frame: frozenset({1})  # noqa: E731
         (found,) = painted(patch, patch.put_back(array), array, AXIAL, lock)
-        assert found.masks.keys() == {3}
-        assert found.masks[3].sum() == 50
+        assert found.updates.keys() == {3}
+        assert found.updates[3].area == 50
         assert found.kept == {1}
 
     def test_a_stroke_through_several_frames_says_something_on_each(self):
@@ -120,7 +120,8 @@ class TestStrokes:
         side = FrameView(SHAPE, 1, ())
         (part,) = painted(patch, patch.put_back(array), array.transpose(1, 0, 2), side, free)
         assert part.frame == 30
-        assert np.argwhere(part.masks[1]).tolist() == [[1, x] for x in range(4, 9)]
+        mask = part.updates[1].full_mask((SHAPE[0], SHAPE[2]))
+        assert np.argwhere(mask).tolist() == [[1, x] for x in range(4, 9)]
 
     def test_another_time_point_is_none_of_this_view(self):
         array = np.zeros((3, *SHAPE), np.uint16)

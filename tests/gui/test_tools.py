@@ -406,6 +406,41 @@ def test_paint_does_not_touch_what_may_not_change(opened, qtbot, how):
     np.testing.assert_array_equal(labels.data, only_2)
 
 
+def test_the_result_layer_follows_the_tool_and_takes_nothing_out_of_the_hand(opened, qtbot):
+    viewer, widget = opened
+    press(viewer, Qt.Key.Key_B)
+    boxes = viewer.layers.selection.active
+    assert [layer.name for layer in viewer.layers] == ["ball", "ball boxes"]
+    qtbot.waitUntil(lambda: "ball [MedSAM2]" in viewer.layers)
+    # Right above the image, so that prompts are on top.
+    assert [layer.name for layer in viewer.layers] == ["ball", "ball [MedSAM2]", "ball boxes"]
+    assert viewer.layers.selection.active is boxes
+    assert boxes.mode == "add_rectangle"
+    assert viewer.layers["ball [MedSAM2]"].selected_label == widget.controller.tools.object_id
+
+
+def test_naparis_own_polygon_tool_draws_and_fills(opened, qtbot):
+    viewer, widget = opened
+    press(viewer, Qt.Key.Key_R)
+    labels = viewer.layers["ball [MedSAM2]"]
+    labels.mode = "polygon"
+    corners = [(22, 34), (22, 46), (34, 46), (34, 34)]
+    for corner in corners:
+        touch(viewer, 0, corner)
+    overlays = viewer.window._qt_viewer.canvas._layer_overlay_to_visual[labels]
+    (drawn,) = [v for o, v in overlays.items() if o is labels._overlays["polygon"]]
+    assert drawn.node.visible
+    assert len(labels._overlays["polygon"].points) >= 4
+    (where,) = spots(viewer, 0, corners[:1])
+    QTest.mouseDClick(canvas(viewer), LEFT, pos=pixel(viewer, *where))
+    settle(widget, qtbot)
+    (prompt,) = prompts_on(widget)
+    y, x = np.nonzero(prompt.mask)
+    assert prompt.mask[28, 40]
+    assert (abs(y.min() - 22) <= 1, abs(y.max() - 34) <= 1) == (True, True)
+    assert (abs(x.min() - 34) <= 1, abs(x.max() - 46) <= 1) == (True, True)
+
+
 def test_the_result_layer_chooses_the_object(opened, qtbot):
     viewer, widget = opened
     press(viewer, Qt.Key.Key_R)

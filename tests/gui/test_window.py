@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
+from tests.gui.common import filled
 from tests.gui.conftest import BOX, disc, rectangle, session_maker
 from tests.gui.hands import canvas, click, drag, pixel, press
 
 import napari_medsam2 as nm
+from napari_medsam2.gui import widget as widget_module
 from napari_medsam2.gui.keys import KEYS
 from napari_medsam2.gui.objects_table import ID, NAME
 from napari_medsam2.gui.widget import MedSAM2Widget
@@ -184,6 +186,32 @@ def test_the_stop_button_and_the_bar(viewer, gated, cold, qtbot):
     done = [bool(frame.any()) for frame in viewer.layers["disc [MedSAM2]"].data]
     assert sum(done) in (2, 3)
     assert f"Stopped after {sum(done)} of 5" in widget.message.text()
+
+
+def test_a_quick_answer_is_shown_once_and_a_slow_one_as_work_in_between(
+    viewer, gated, cold, qtbot, monkeypatch
+):
+    monkeypatch.setattr(widget_module, "_ANSWER_MS", 60_000)
+    widget = MedSAM2Widget(viewer, make_session=session_maker(gated))
+    viewer.window.add_dock_widget(widget, name="MedSAM2")
+    widget.controller.use_box_tool()
+    widget.controller.wait(10)
+    qtbot.waitUntil(lambda: not widget._refresh_later.isActive())
+    shown: list[str] = []
+    widget.segment.refresh = lambda: shown.append(widget.controller.state)  # type: ignore[method-assign]
+    boxes = viewer.layers["disc boxes"]
+    gated.open(1)
+    boxes.add_rectangles(rectangle(2))
+    qtbot.waitUntil(lambda: widget.controller.state == "idle" and filled(widget.controller)[2])
+    qtbot.waitUntil(lambda: not widget._refresh_later.isActive())
+    assert set(shown) == {"idle"}
+    shown.clear()
+    monkeypatch.setattr(widget_module, "_ANSWER_MS", 1)
+    viewer.dims.set_current_step(0, 3)
+    boxes.add_rectangles(rectangle(3))
+    qtbot.waitUntil(lambda: "loading" in shown or "running" in shown)
+    gated.open(1)
+    qtbot.waitUntil(lambda: shown[-1] == "idle")
 
 
 def test_choices_follow_layers_view_and_settings(viewer, widget, qtbot, stack):

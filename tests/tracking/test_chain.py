@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 from napari_medsam2.models.base import Embedding, FramePrompt, Prediction
 from napari_medsam2.models.matching import difference
 from napari_medsam2.models.stopping import Evidence, StopRule, moved, overlap

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from napari_medsam2 import models
 from napari_medsam2.errors import InputError, PromptError
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 from napari_medsam2.prompts import BoxPrompt, MaskPrompt, PromptSet
 from napari_medsam2.session import Session
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_medsam2.errors import InputError
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 from napari_medsam2.prompts import BoxPrompt, MaskPrompt, PointPrompt
 
 if TYPE_CHECKING:

@@ -7,19 +7,20 @@ stroke is read off the array (`read_strokes`), then put back and stated anew thr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
 from napari_medsam2.labels import MaskUpdate
+from napari_medsam2.masks import inside, moved, union, value_box
 from napari_medsam2.prompts import MaskPrompt
 
 from .tools import PAINTING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from napari.layers import Labels
     from numpy.typing import NDArray
@@ -57,8 +58,8 @@ class Painted:
     Attributes
     ----------
     frame : int
-    masks : dict of int to ndarray of bool
-        (y, x), the whole mask of each object that has changed, those that have lost first.
+    updates : dict of int to MaskUpdate
+        The whole mask of each object that has changed, those that have lost first.
     said : frozenset of int
         The objects that a person has painted or erased; others only lost pixels to them.
     kept : frozenset of int
@@ -66,15 +67,9 @@ class Painted:
     """
 
     frame: int
-    masks: dict[int, NDArray[np.bool_]]
+    updates: dict[int, MaskUpdate]
     said: frozenset[int]
     kept: frozenset[int]
-
-    def updates(self) -> Iterator[MaskUpdate]:
-        """Yield the masks as updates; a person is sure of what they paint."""
-        for object_id, mask in self.masks.items():
-            score = 1.0 if mask.any() else np.nan
-            yield MaskUpdate.from_mask(self.frame, object_id, mask, score)
 
 
 class Brush:
@@ -212,13 +207,25 @@ def painted(
             yield found
 
 
-def with_masks(prompts: PromptSet, frame: int, masks: dict[int, NDArray[np.bool_]]) -> PromptSet:
-    """Return prompts in which masks stand for all that was said of their objects on a frame."""
-    for object_id, mask in masks.items():
+def with_masks(
+    prompts: PromptSet, shape: tuple[int, int], updates: Iterable[MaskUpdate]
+) -> PromptSet:
+    """Return prompts in which masks stand for all that was said of their objects on a frame.
+
+    Parameters
+    ----------
+    prompts : PromptSet
+    shape : (height, width)
+        Of a frame.
+    updates : iterable of MaskUpdate
+    """
+    for update in updates:
+        object_id, frame = update.object_id, update.frame
         if object_id in prompts:
             prompts = prompts.clear(object_id, frame)
-        if mask.any():
-            prompts = prompts.add(object_id, MaskPrompt(frame, mask))
+        if update.mask.any():
+            mask = MaskPrompt.cropped(frame, shape, update.bbox, update.mask)
+            prompts = prompts.add(object_id, mask)
     return prompts
 
 
@@ -239,14 +246,32 @@ def _on_frame(
         return None
     gained, lost = np.unique(wanted[changed]), np.unique(before[changed])
     erased = np.unique(before[changed & (wanted == 0)])
-    masks = {}
-    for object_id in (*np.setdiff1d(lost, gained), *gained):
-        if object_id:
-            mask = image == object_id
-            mask[crop] = wanted == object_id
-            masks[int(object_id)] = mask
+    updates = {
+        int(i): _update(frame, int(i), image, crop, wanted)
+        for i in (*np.setdiff1d(lost, gained), *gained)
+        if i
+    }
     said = frozenset({*gained.tolist(), *erased.tolist()} - {0})
-    return Painted(frame, masks, said, frozenset(int(i) for i in told if i in stays))
+    return Painted(frame, updates, said, frozenset(int(i) for i in told if i in stays))
+
+
+def _update(
+    frame: int, object_id: int, image: NDArray[Any], crop: Region, wanted: NDArray[Any]
+) -> MaskUpdate:
+    """Return what a frame will show of an object once a crop of it is as wanted.
+
+    Looks at no more of the frame than it must: that may have 25 million pixels.
+    """
+    y, x = crop
+    painted = (y.start, x.start, y.stop, x.stop)
+    around = union(value_box(image, object_id), painted)
+    mask = image[inside(around)] == object_id
+    mask[inside(painted, around)] = wanted == object_id
+    # A person is sure of what they paint.
+    update = MaskUpdate.from_mask(frame, object_id, mask, 1.0)
+    if not update.bbox[2]:
+        return replace(update, score=np.nan)
+    return replace(update, bbox=moved(update.bbox, around))
 
 
 def _box(stroke: Any) -> Region:

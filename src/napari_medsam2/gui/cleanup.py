@@ -14,7 +14,7 @@ from napari.utils.colormaps import CyclicLabelColormap
 from psygnal import Signal
 
 from .cleanup_order import Kind, Order, is_solid, scale_of, text_of, work_of
-from .layers import add_behind_selection, placement, preview_name
+from .layers import add_behind_selection, placement, preview_name, spare_overlays, take_out
 from .views import position, show_frame
 from .worker import Ended, Worker
 
@@ -208,8 +208,8 @@ class Cleaner:
         was_there = self._job is not None or self.preview is not None
         self._job, self.preview = None, None
         layer, self._layer = self._layer, None
-        if layer is not None and layer in self._bench.viewer.layers:
-            self._bench.viewer.layers.remove(layer)
+        if layer is not None:
+            take_out(self._bench.viewer, layer)
         if was_there:
             self.changed.emit()
 
@@ -232,6 +232,7 @@ class Cleaner:
             **placement(desk.image),
         )
         self._layer.editable = False
+        spare_overlays(self._layer)
         add_behind_selection(self._bench.viewer, self._layer)
 
     def _on_removed(self, event: Any) -> None:

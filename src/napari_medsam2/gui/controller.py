@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_medsam2.reproduce import Copied
 
     from .copying import Form
+    from .desk import Desk
     from .runner import Outcome
     from .scoring import Comparison
     from .worker import Job
@@ -239,6 +240,7 @@ class Controller(Keeping):
         return desk is not None and (
             (desk.is_edited and not desk.prompts.is_drawing)
             or desk.results.is_stale
+            or desk.wants_results
             or self._has_paint
         )
 
@@ -268,6 +270,8 @@ class Controller(Keeping):
         desk = self.bench.desk
         if desk is None:
             return self.is_awake
+        if desk.wants_results:
+            self._show_results(desk)
         self._take_paint()
         has_rested = self._is_whole or time.monotonic() - self._edited_at > _DEBOUNCE
         if desk.is_edited and not desk.prompts.is_drawing and has_rested:
@@ -315,6 +319,13 @@ class Controller(Keeping):
             self._let_go()
 
     # Inside
+
+    def _show_results(self, desk: Desk) -> None:
+        try:
+            if desk.show_wanted_results():
+                self.tools.apply()
+        except MedSAM2Error as error:
+            self._fail(error)
 
     def _preview(self) -> None:
         frames, bare = self._read_prompts(), self._take_bare()

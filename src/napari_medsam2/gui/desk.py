@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Desk"]
 
+_BETWEEN = 0.03  # seconds between two new layers, for the window to be drawn and listen
+
 
 class Desk:
     """One image and the work on it.
@@ -60,6 +63,8 @@ class Desk:
         self.prompts = PromptLayers(viewer, image, lambda: self.results.layer)
         self.keeper = SessionKeeper(shelf, make)
         self.is_edited = False
+        self._wants_results = False
+        self._results_due: float | None = None
         self.source = ImageSource(viewer, image)
         self._axis: int | None = None
         self._written = PromptSet()
@@ -190,8 +195,33 @@ class Desk:
         if self.results.hide(hidden, known):
             self.prompts.recolour()
 
+    @property
+    def wants_results(self) -> bool:
+        """Whether the result layer is to be made soon."""
+        return self._wants_results and not self.prompts.is_drawing
+
+    def want_results(self) -> None:
+        """Let the result layer be made soon.
+
+        A new layer holds the window for a moment; two in a row would hold it twice as long, and the
+        first would not be drawn until then.
+        """
+        self._wants_results = self.results.layer is None
+
+    def show_wanted_results(self) -> bool:
+        """Make the result layer if it is time to; return whether it was."""
+        if not self.wants_results:
+            return False
+        if self._results_due is None:
+            self._results_due = time.monotonic() + _BETWEEN
+        if time.monotonic() < self._results_due:
+            return False
+        self.show_results()
+        return True
+
     def show_results(self) -> None:
         """Make the result layer if there is none, and put all layers where the image is."""
+        self._wants_results, self._results_due = False, None
         self.results.ensure(self.volume())
         self.results.align()
         self.prompts.align()

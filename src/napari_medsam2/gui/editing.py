@@ -59,6 +59,7 @@ class Editing(Requests):
         self.bench.edited.connect(self._on_edited)
         self.bench.begun.connect(self._on_begun)
         relay(self.tools.changed, self.changed)
+        self.tools.changed.connect(self._on_tools)
         for event in (viewer.dims.events.order, viewer.dims.events.ndisplay):
             event.connect(self._on_view)
         self.tools.apply()
@@ -170,6 +171,10 @@ class Editing(Requests):
     def _on_bench(self) -> None:
         self.tools.apply()
         self.changed.emit()
+
+    def _on_tools(self) -> None:
+        if self.bench.desk is not None and self.bench.desk.wants_results:
+            self.woken.emit()
 
     def _on_configured(self, before: Settings, after: Settings) -> None:
         """Let undo bring back the settings, too; the axis goes with the frames."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from napari_medsam2.errors import InputError
 from napari_medsam2.volume import Volume
 
 from .adapters import nearest
+from .unnoticed import sparing_the_old, unnoticed
 
 if TYPE_CHECKING:
     from napari.components import Dims, ViewerModel
@@ -35,6 +37,8 @@ __all__ = [
     "placement",
     "points_name",
     "snap",
+    "spare_overlays",
+    "take_out",
     "preview_name",
     "rehearse",
     "unit_symbol",
@@ -186,7 +190,7 @@ def label_colormap() -> CyclicLabelColormap:
 
 def new_labels(image: Image, labels: NDArray[Any], volume: Volume) -> Labels:
     """Make the result layer of an image; it shares the memory of `labels`."""
-    return Labels(
+    layer = Labels(
         labels,
         name=labels_name(image),
         colormap=label_colormap(),
@@ -194,6 +198,8 @@ def new_labels(image: Image, labels: NDArray[Any], volume: Volume) -> Labels:
         metadata={METADATA_KEY: {"volume": volume}},
         **placement(image),
     )
+    spare_overlays(layer)
+    return layer
 
 
 def new_boxes(image: Image) -> Shapes:
@@ -224,12 +230,18 @@ def new_points(image: Image) -> Points:
     )
 
 
+@unnoticed()
 def rehearse() -> None:
     """Make layers that nobody sees, once, for what comes with the first; called in a thread.
 
-    For its first shapes napari loads numba and pandas. Otherwise the window would stand still for
-    that when a person takes up the first tool.
+    For its first shapes napari loads numba and pandas, and what numba has compiled for a layer
+    that begins empty; vispy computes the patterns of all dashed lines. Otherwise the window would
+    stand still for that when a person takes up the first tool.
     """
+    from vispy.visuals.line.dash_atlas import DashAtlas
+
+    DashAtlas()
+    Shapes(None, ndim=2)
     square = np.array([[0, 0], [0, 2], [2, 2], [2, 0]], dtype=float)
     some = {"object_id": np.array([1]), "polarity": np.array(["positive"], dtype=object)}
     Shapes([square], features=some)
@@ -253,6 +265,29 @@ def add_behind_selection(viewer: ViewerModel, layer: Labels | Points | Shapes) -
     selected.clear()
     selected.update(before)
     selected.active = active
+
+
+def take_out(viewer: ViewerModel, layer: Labels | Points | Shapes) -> None:
+    """Remove a layer of ours, if it is there, without holding the window up for long."""
+    if layer in viewer.layers:
+        with sparing_the_old():
+            viewer.layers.remove(layer)
+
+
+def spare_overlays(layer: Labels) -> None:
+    """Let napari draw polygon and brush outline once they are used, not with the layer.
+
+    They take two fifths of the time for which a new Labels layer holds the window.
+    """
+    for overlay in layer._overlays.values():
+        if getattr(overlay, "enabled", True):
+            continue
+        overlay.visible = False
+        overlay.events.enabled.connect(partial(_show_overlay, overlay))
+
+
+def _show_overlay(overlay: Any, event: Any = None) -> None:
+    overlay.visible = True
 
 
 def _no_features() -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from napari_medsam2.io.tables import write_measurements
 from napari_medsam2.measure_objects import measure_objects
 
 from .adapters import nearest
-from .layers import add_behind_selection, full_resolution, placement
+from .layers import add_behind_selection, align, full_resolution, placement, take_out
 from .views import show_frame, slider_axes
 from .worker import Ended, Worker
 
@@ -91,6 +91,7 @@ class Measurer:
         self._image: Image | None = None
         self._watched: Labels | None = None
         self._lines: Shapes | None = None
+        self._lines_of: Image | None = None
         bench.leaving.connect(self.cancel)
         bench.viewer.layers.events.removed.connect(self._on_removed)
 
@@ -198,9 +199,9 @@ class Measurer:
         self._worker.close()
 
     def _draw(self) -> None:
-        self._erase()
         table, image, desk = self.table, self._image, self._bench.desk
         if not table or image is None or desk is None:
+            self._erase()
             return
         drawn = [
             (self._lifted(m, line), tuple(float(v) for v in desk.colour(m.object_id)))
@@ -209,23 +210,33 @@ class Measurer:
             for line in (m.diameters.long, m.diameters.short)
         ]
         if not drawn:
+            self._erase()
+            return
+        ends, colours = [ends for ends, _ in drawn], [colour for _, colour in drawn]
+        if self._lines is not None and self._lines_of is not image:
+            self._erase()
+        if self._lines is not None:
+            self._lines.data = [(pair, "line") for pair in ends]
+            self._lines.edge_color = colours
+            align(self._lines, image)
             return
         self._lines = Shapes(
-            [ends for ends, _ in drawn],
+            ends,
             shape_type="line",
-            edge_color=[colour for _, colour in drawn],
+            edge_color=colours,
             edge_width=max(0.5, _LINE * min(full_resolution(image).shape[: image.ndim][-2:]) / 256),
             name=diameters_name(image),
             opacity=1.0,
             **placement(image),
         )
+        self._lines_of = image
         self._lines.editable = False
         add_behind_selection(self._bench.viewer, self._lines)
 
     def _erase(self) -> None:
         lines, self._lines = self._lines, None
-        if lines is not None and lines in self._bench.viewer.layers:
-            self._bench.viewer.layers.remove(lines)
+        if lines is not None:
+            take_out(self._bench.viewer, lines)
 
     def _lifted(self, measures: ObjectMeasures, line: Line) -> NDArray[np.float64]:
         """Return the ends of a line in the coordinates of the image's layer, (2, ndim)."""

@@ -78,20 +78,24 @@ def read_points(layer: Points | None, axis: int) -> list[DrawnPoint]:
 def remove(layer: Shapes | Points | None, indices: Sequence[int]) -> None:
     """Take items out of a layer."""
     if layer is not None and indices:
-        layer.selected_data = set(indices)
-        layer.remove_selected()
+        layer.remove(list(indices))
 
 
 def write_shapes(layer: Shapes, shapes: Sequence[DrawnShape], colours: Colours) -> None:
-    """Make a layer hold these shapes and no others."""
-    layer.selected_data = set(range(layer.nshapes))
-    layer.remove_selected()
-    if not shapes:
+    """Make a layer hold these shapes and no others, in this order.
+
+    What it holds already stays: napari takes some milliseconds for each shape that it is given.
+    """
+    gone, n_kept = _difference(read_shapes(layer), shapes)
+    remove(layer, gone)
+    dress_shapes(layer, colours)
+    new = shapes[n_kept:]
+    if not new:
         return
     layer.add(
-        [s.vertices for s in shapes],
-        shape_type=[s.kind for s in shapes],
-        edge_color=_edge_colours(colours, [(s.object_id, s.polarity) for s in shapes]),
+        [s.vertices for s in new],
+        shape_type=[s.kind for s in new],
+        edge_color=_edge_colours(colours, [(s.object_id, s.polarity) for s in new]),
     )
     layer.features = {
         "object_id": [int(s.object_id) for s in shapes],
@@ -142,6 +146,22 @@ def shape_colour(rgba: NDArray[np.float32], polarity: str) -> NDArray[np.float32
         return rgba
     pale: NDArray[np.float32] = rgba + (np.float32(1) - rgba) * np.float32(_PALE)
     return pale
+
+
+def _difference(held: Sequence[DrawnShape], wanted: Sequence[DrawnShape]) -> tuple[list[int], int]:
+    """Return which shapes to remove, and with how many of the wanted ones the others agree."""
+    gone, n_kept = [], 0
+    for index, shape in enumerate(held):
+        if n_kept < len(wanted) and _is_same_shape(shape, wanted[n_kept]):
+            n_kept += 1
+        else:
+            gone.append(index)
+    return gone, n_kept
+
+
+def _is_same_shape(a: DrawnShape, b: DrawnShape) -> bool:
+    said = (a.kind, a.object_id, a.polarity, a.axis) == (b.kind, b.object_id, b.polarity, b.axis)
+    return said and np.array_equal(a.vertices, b.vertices)
 
 
 def _edge_colours(colours: Colours, said: Sequence[tuple[Any, str]]) -> NDArray[np.float32]:

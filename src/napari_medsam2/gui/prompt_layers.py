@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Points, Shapes
+from napari.utils.colormaps.standardize_color import transform_color
 from psygnal import Signal
 
 from .adapters import NEGATIVE, POSITIVE, Collected, collect, draw_points, draw_shapes
@@ -50,6 +51,7 @@ __all__ = ["PromptLayers"]
 
 # Modes of a Shapes layer whose shapes may say "this is not the object".
 _SCRIBBLES = ("add_path", "add_polyline", "add_line")
+_NO_FACE = np.zeros(4, dtype=np.float32)
 
 
 class PromptLayers:
@@ -300,10 +302,14 @@ class PromptLayers:
         writing, self._writing = self._writing, True
         try:
             # Else what is selected would take the new values.
-            layer.selected_data = set()
-            layer.feature_defaults = self._said(polarity)
-            layer.current_edge_color = shape_colour(self.colour(self._object_id), polarity)
-            layer.current_face_color = "transparent"
+            if layer.selected_data:
+                layer.selected_data = set()
+            self._set_features(layer, polarity)
+            edge = shape_colour(self.colour(self._object_id), polarity)
+            if not _is_colour(layer.current_edge_color, edge):
+                layer.current_edge_color = edge
+            if not _is_colour(layer.current_face_color, _NO_FACE):
+                layer.current_face_color = _NO_FACE
         finally:
             self._writing = writing
 
@@ -313,12 +319,22 @@ class PromptLayers:
             return
         writing, self._writing = self._writing, True
         try:
-            layer.selected_data = set()
-            layer.feature_defaults = self._said(polarity)
-            layer.current_face_color = self.colour(self._object_id)
-            layer.current_symbol = SYMBOLS[polarity]
+            if layer.selected_data:
+                layer.selected_data = set()
+            self._set_features(layer, polarity)
+            face = self.colour(self._object_id)
+            if not _is_colour(layer.current_face_color, face):
+                layer.current_face_color = face
+            if str(layer.current_symbol.value) != SYMBOLS[polarity]:
+                layer.current_symbol = SYMBOLS[polarity]
         finally:
             self._writing = writing
+
+    def _set_features(self, layer: Shapes | Points, polarity: str) -> None:
+        """State what is said next; napari takes some milliseconds, so only if it is new."""
+        said, known = self._said(polarity), layer.feature_defaults
+        if any(name not in known or known[name].iloc[0] != value for name, value in said.items()):
+            layer.feature_defaults = said
 
     def _said(self, polarity: str) -> dict[str, Any]:
         return {"object_id": self._object_id, "polarity": polarity, "axis": self._axis}
@@ -333,3 +349,8 @@ class PromptLayers:
 def _is_being_edited(layer: Shapes | Points) -> bool:
     """Whether a person has selected something to move or delete, which must stay selected."""
     return bool(layer.selected_data) and not str(layer.mode).startswith("add")
+
+
+def _is_colour(now: Any, wanted: NDArray[np.float32]) -> bool:
+    """Whether a layer's colour, a name or RGBA, is this one."""
+    return bool(np.allclose(transform_color(now)[0], wanted, atol=1e-3))

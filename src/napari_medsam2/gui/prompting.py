@@ -155,7 +155,7 @@ class Prompting(ObjectEditing):
         found = list(painted(patch, wanted, frames, view, stays))
         prompts = session.prompts
         for part in found:
-            prompts = with_masks(prompts, part.frame, self._said(prompts, part))
+            prompts = with_masks(prompts, view.frame_shape, self._said(prompts, part))
         said = sorted({i for part in found for i in part.said})
         if said:
             text = f"paint object {', '.join(map(str, said))}"
@@ -169,12 +169,12 @@ class Prompting(ObjectEditing):
         self._show_all()
         self.relabelled.emit()
 
-    def _said(self, prompts: PromptSet, part: Painted) -> dict[int, Any]:
-        """Return the masks of a frame that count as prompts, by object id."""
+    def _said(self, prompts: PromptSet, part: Painted) -> list[MaskUpdate]:
+        """Return the masks of a frame that count as prompts."""
         if self.tools.refusal_of("mask") is not None:
-            return {}
+            return []
         given = {o.id for o in prompts.objects if _has_mask(o.on(part.frame))}
-        return {i: mask for i, mask in part.masks.items() if i in part.said | given}
+        return [update for i, update in part.updates.items() if i in part.said | given]
 
     # Labels as prompts
 
@@ -196,7 +196,7 @@ class Prompting(ObjectEditing):
             raise PromptError(f"object {locked[0]} is locked: unlock it first")
         updates = [MaskUpdate.from_mask(frame, i, mask, 1.0) for i, mask in masks.items()]
         ids = ", ".join(map(str, masks))
-        prompts = with_masks(session.prompts, frame, masks)
+        prompts = with_masks(session.prompts, desk.view.frame_shape, updates)
         session.write_masks(updates, f"mask of object {ids} as prompt", prompts=prompts)
         self._show_all()
         self.relabelled.emit()
@@ -268,7 +268,7 @@ class Prompting(ObjectEditing):
 
 def _updates(found: Iterable[Painted]) -> Iterator[MaskUpdate]:
     for part in found:
-        yield from part.updates()
+        yield from part.updates.values()
 
 
 def _slices(found: list[Painted]) -> str:

@@ -63,6 +63,11 @@ class Requests:
         return self._runner.kind == "propagate"
 
     @property
+    def seconds_segmenting(self) -> float | None:
+        """For how long a slice has been at work, None if none is."""
+        return self._runner.seconds if self._runner.kind == "segment" else None
+
+    @property
     def can_stop(self) -> bool:
         """Whether what is under way can be stopped in between."""
         return self._runner.kind in ("segment", "propagate", "write")

@@ -12,6 +12,7 @@ from psygnal import Signal
 
 from napari_medsam2.labels import MaskUpdate
 
+from .unnoticed import Undisturbed
 from .worker import Ended, Job, Worker
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class Runner:
         self._worker = Worker()
         self._activity: _Activity | None = None
         self._pace: deque[tuple[float, int]] = deque(maxlen=_PACE)
+        self._undisturbed = Undisturbed()
         self.state: State = "idle"
 
     @property
@@ -137,6 +139,11 @@ class Runner:
     def kind(self) -> Kind | None:
         """What is under way."""
         return None if self._activity is None else self._activity.kind
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has been under way, pauses apart."""
+        return 0.0 if self._activity is None else time.monotonic() - self._activity.started
 
     def start_run(
         self,
@@ -308,6 +315,10 @@ class Runner:
 
     def _enter(self, state: State) -> None:
         if state != self.state:
+            if state in ("idle", "paused"):
+                self._undisturbed.end()
+            else:
+                self._undisturbed.begin()
             self.state = state
             self.state_changed.emit(state)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_medsam2.session import Session
 
+from .unnoticed import unnoticed
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -51,7 +51,7 @@ class ModelShelf:
 
         if self._held is None:
             checkpoint = network.checkpoint
-            with _garbage_left_for_later():
+            with unnoticed():
                 model = models.build(
                     network.model,
                     device=choose_device(network.device),
@@ -60,22 +60,6 @@ class ModelShelf:
                     image_size=network.image_size,
                 )
             self._held = network, model
-
-
-@contextmanager
-def _garbage_left_for_later() -> Iterator[None]:
-    """Keep Python from looking for garbage meanwhile.
-
-    An import makes so many objects that it would look through all of napari's several times, and
-    the window stands still for each of them.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class SessionKeeper:

@@ -151,6 +151,10 @@ class Tools:
             raise InputError(refusal)
         if polarity is not None:
             self.polarity = polarity
+        if name == "brush" or desk.results.layer is not None:
+            desk.show_results()
+        else:
+            desk.want_results()  # soon, rather than in mid-run
         if name == "brush":
             self._use_brush(desk)
         elif name == "point":
@@ -250,6 +254,5 @@ class Tools:
         desk = self._bench.require_desk()
         if self._bench.viewer.dims.ndisplay != 2:
             raise InputError("prompts are drawn on slices: turn to the 2D view first (Ctrl+Y)")
-        # Made now rather than in mid-run: a new layer takes a fifth of a second.
-        desk.show_results()
+        desk.volume()  # or an error, before anything is made
         return desk

@@ -28,6 +28,7 @@ from .review_dock import ReviewDock
 from .save_panel import SavePanel
 from .segment_panel import SegmentPanel
 from .tools_panel import ToolsPanel
+from .unnoticed import unnoticed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,8 @@ _SLOW_POLL_MS = 1000
 _WARM_UP_MS = 300
 # How long a setting must rest before it is called wrong: it is told letter by letter.
 _TYPING_MS = 1500
+# How long a slice may take before the panels show that it is at work.
+_ANSWER_MS = 120
 # How long the slider must rest before the frames around it are prepared.
 _REST_MS = 100
 
@@ -69,6 +72,7 @@ class MedSAM2Widget(QWidget):
     # Until it is built, also for events that reach it meanwhile.
     _is_open = False
 
+    @unnoticed()
     def __init__(
         self,
         napari_viewer: Viewer,
@@ -121,7 +125,7 @@ class MedSAM2Widget(QWidget):
         # Many changes in a row are shown once.
         self._refresh_later = QTimer(self)
         self._refresh_later.setSingleShot(True)
-        self._refresh_later.timeout.connect(self.refresh)
+        self._refresh_later.timeout.connect(self._show)
         self._look_later = QTimer(self)
         self._look_later.setSingleShot(True)
         self._look_later.setInterval(_REST_MS)
@@ -280,8 +284,21 @@ class MedSAM2Widget(QWidget):
             self.tools.follow()
 
     def _show_soon(self, *_: Any) -> None:
-        if self._is_open and not self._refresh_later.isActive():
+        if self._is_open and not (self._refresh_later.isActive() and self._answer_is_near):
             self._refresh_later.start(0)
+
+    def _show(self) -> None:
+        # Showing that a slice is at work, and a moment later that it is done, would take as long
+        # as the work.
+        if self._answer_is_near:
+            self._refresh_later.start(_ANSWER_MS)
+        else:
+            self.refresh()
+
+    @property
+    def _answer_is_near(self) -> bool:
+        seconds = self.controller.seconds_segmenting
+        return seconds is not None and 1e3 * seconds < _ANSWER_MS
 
     def _look_soon(self, *_: Any) -> None:
         if self._is_open:

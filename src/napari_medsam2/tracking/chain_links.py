@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 from napari_medsam2.models.base import Prediction
 
 from .chain import BoxChain

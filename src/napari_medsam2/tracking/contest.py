@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_medsam2.labels import MaskUpdate, bounding_box
+from napari_medsam2.labels import MaskUpdate
+from napari_medsam2.masks import bounding_box
 
 from .confidence import confidence
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_medsam2.labels import BBox
+    from napari_medsam2.masks import BBox
     from napari_medsam2.models.base import Prediction
 
 __all__ = ["Claim", "Contest"]
@@ -100,14 +101,17 @@ class Contest:
         inside a larger one (a lesion in its organ) keeps its pixels, whatever the larger one says;
         and what a person has put in order comes before all that.
         """
+        # Processors compare numbers in half precision slowly.
+        logits = {i: c.logits.astype(np.float32) for i, c in claims.items()}
+        masks = {i: values > 0 for i, values in logits.items()}
         if len(claims) < 2:
-            return {i: c.logits > 0 for i, c in claims.items()}
-        depth = _nesting(claims)
+            return masks
+        depth = _nesting(claims, masks)
         for i, before in self._before.items():
             if i in depth:
                 depth[i] = len(claims) + before
         top, left, bottom, right = _around(claims.values())
-        best = np.zeros((bottom - top, right - left), dtype=np.float16)
+        best = np.zeros((bottom - top, right - left), dtype=np.float32)
         rank = np.full(best.shape, -1, dtype=np.int16)
         owner = np.zeros(best.shape, dtype=np.int32)
         boxes = {
@@ -116,13 +120,12 @@ class Contest:
             if y1 > y0
         }
         for i, box in sorted(boxes.items()):
-            claim = claims[i]
             deeper = depth[i] > rank[box]
-            higher = (depth[i] == rank[box]) & (claim.logits > best[box])
-            won = (claim.logits > 0) & (deeper | higher)
-            best[box][won] = claim.logits[won]
-            rank[box][won] = depth[i]
-            owner[box][won] = i
+            higher = (depth[i] == rank[box]) & (logits[i] > best[box])
+            won = masks[i] & (deeper | higher)
+            np.copyto(best[box], logits[i], where=won)
+            np.copyto(rank[box], depth[i], where=won)
+            np.copyto(owner[box], i, where=won)
         nothing = np.zeros((0, 0), dtype=bool)
         return {i: owner[boxes[i]] == i if i in boxes else nothing for i in claims}
 
@@ -136,31 +139,33 @@ def _around(claims: Iterable[Claim]) -> BBox:
     return min(y0), min(x0), max(y1), max(x1)
 
 
-def _nesting(claims: Mapping[int, Claim]) -> dict[int, int]:
+def _nesting(claims: Mapping[int, Claim], masks: Mapping[int, NDArray[np.bool_]]) -> dict[int, int]:
     """Return how many larger objects each object lies mostly inside of."""
-    areas = {i: int(np.count_nonzero(c.logits > 0)) for i, c in claims.items()}
+    areas = {i: int(np.count_nonzero(mask)) for i, mask in masks.items()}
     return {
         i: sum(
             1
             for j, outer in claims.items()
             if areas[i] < _NESTED_SIZE * areas[j]
-            and _shared(inner, outer) > _NESTED_SHARE * areas[i]
+            and _shared(inner.bbox, masks[i], outer.bbox, masks[j]) > _NESTED_SHARE * areas[i]
         )
         for i, inner in claims.items()
     }
 
 
-def _shared(one: Claim, other: Claim) -> int:
+def _shared(
+    box: BBox, mask: NDArray[np.bool_], other_box: BBox, other_mask: NDArray[np.bool_]
+) -> int:
     """Return the number of pixels that two objects both claim."""
-    y0, x0 = (max(a, b) for a, b in zip(one.bbox[:2], other.bbox[:2], strict=True))
-    y1, x1 = (min(a, b) for a, b in zip(one.bbox[2:], other.bbox[2:], strict=True))
+    y0, x0 = (max(a, b) for a, b in zip(box[:2], other_box[:2], strict=True))
+    y1, x1 = (min(a, b) for a, b in zip(box[2:], other_box[2:], strict=True))
     if y1 <= y0 or x1 <= x0:
         return 0
-    masks = (
-        c.logits[y0 - c.bbox[0] : y1 - c.bbox[0], x0 - c.bbox[1] : x1 - c.bbox[1]] > 0
-        for c in (one, other)
+    parts = (
+        whole[y0 - top : y1 - top, x0 - left : x1 - left]
+        for whole, (top, left, _, _) in ((mask, box), (other_mask, other_box))
     )
-    return int(np.count_nonzero(np.logical_and(*masks)))
+    return int(np.count_nonzero(np.logical_and(*parts)))
 
 
 def _cropped(frame: int, object_id: int, claim: Claim, mask: NDArray[np.bool_]) -> MaskUpdate:

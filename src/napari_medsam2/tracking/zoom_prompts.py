@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_medsam2.labels import bounding_box
 from napari_medsam2.prompts import (
     BoxPrompt,
     MaskPrompt,
@@ -108,7 +107,7 @@ def _areas(prompt: Prompt, label: int) -> list[Area]:
         return [prompt.box]
     if isinstance(prompt, PolygonPrompt):
         return [_around(prompt.vertices)]
-    return [bounding_box(prompt.mask)]
+    return [prompt.bbox]
 
 
 def _around(points: Sequence[tuple[float, float]]) -> Area:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_medsam2.evaluation.simulate import innermost
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 from napari_medsam2.models.matching import SCALE
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import torch
 
 from napari_medsam2.errors import InputError
 from napari_medsam2.evaluation.metrics import dice
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 
 from .interaction import blurred_mask, error_click, first_click, loose_box
 from .losses import Weights, best_losses

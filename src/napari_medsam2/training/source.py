@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_medsam2.evaluation.simulate import click_in_error
-from napari_medsam2.labels import bounding_box
+from napari_medsam2.masks import bounding_box
 from napari_medsam2.models.litetrack_carry import Remembered, carry, remember
 from napari_medsam2.models.matching import pooled_features
 
