@@ -15,9 +15,8 @@ import numpy as np
 import torch
 
 from napari_medsam2.models.checkpoints import load_state, load_strict
-from napari_medsam2.models.sam2 import SAM2
+from napari_medsam2.models.sam2 import SAM2, auto_precision
 from napari_medsam2.models.sam2_config import build_network
-from napari_medsam2.models.tinyvit import best_precision
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,8 +52,8 @@ def make_lively(net: Any) -> None:
 
 
 def ours(net: Any, device: Device, precision: str) -> SAM2:
-    """Wrap a network, which is then no one else's; "auto" is what the device is fastest with."""
-    chosen = best_precision(device.torch) if precision == "auto" else precision
+    """Wrap a network, which is then no one else's; "auto" is what the device takes by itself."""
+    chosen = auto_precision(device.torch) if precision == "auto" else precision
     return SAM2.of(net, device, chosen)
 
 

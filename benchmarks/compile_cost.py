@@ -21,9 +21,8 @@ prepare()
 from _sam2 import CONFIGS  # noqa: E402
 
 from napari_medsam2.models.device import choose_device  # noqa: E402
-from napari_medsam2.models.sam2 import SAM2  # noqa: E402
+from napari_medsam2.models.sam2 import SAM2, auto_precision  # noqa: E402
 from napari_medsam2.models.sam2_config import build_network  # noqa: E402
-from napari_medsam2.models.tinyvit import best_precision  # noqa: E402
 
 
 def main() -> None:
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     device = choose_device(args.device)
-    precision = best_precision(device.torch)
+    precision = auto_precision(device.torch)
     frame = np.random.default_rng(0).uniform(0, 255, (512, 512)).astype(np.float32)
     models = {
         kind: SAM2.of(

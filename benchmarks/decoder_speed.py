@@ -1,6 +1,7 @@
 """Compare LiteMedSAM's published mask decoder with the fast form, in time and in answers.
 
     python benchmarks/decoder_speed.py [--rounds 11] [--threads N] [--points K]
+        [--objects 1 4] [--device cpu|cuda]
 
 The two decoders take turns on the same prompts (A B A B ...), so that other work on the machine
 slows both alike: read the ratios. The image is synthetic; the work does not depend on it.
@@ -20,6 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 import numpy as np
 import torch
 
+from napari_medsam2.models.device import choose_device
 from napari_medsam2.models.sam_decoder import fast_mask_decoder
 from napari_medsam2.models.tinyvit import fast_encoder
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Answer = tuple[torch.Tensor, torch.Tensor]
-
-CPU = torch.device("cpu")
 
 
 def load_net() -> Any:
@@ -54,13 +54,17 @@ def scene() -> tuple[torch.Tensor, torch.Tensor]:
     return planes, torch.tensor(boxes, dtype=torch.float32)[:, None]
 
 
-def measure(decoders: dict[str, Callable[[], Answer]], rounds: int) -> dict[str, np.ndarray]:
+def measure(
+    decoders: dict[str, Callable[[], Answer]], rounds: int, device: torch.device
+) -> dict[str, np.ndarray]:
     """Return median (wall, CPU) milliseconds of decoders run in turns, after one warm-up round."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in decoders}
     for turn in range(rounds + 1):
         for name, decode in decoders.items():
             wall, cpu = time.perf_counter(), time.process_time()
             decode()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
             if turn:
                 times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     return {name: 1000 * np.median(values, axis=0) for name, values in times.items()}
@@ -73,33 +77,38 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--points", type=int, default=0, help="clicks an object, besides its box")
+    parser.add_argument("--objects", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
 
-    net = load_net()
-    image, boxes = scene()
-    features = fast_encoder(net.image_encoder, CPU, "fp32")(image)
+    device = choose_device(options.device).torch
+    net = load_net().to(device)
+    image, boxes = (each.to(device) for each in scene())
+    features = fast_encoder(net.image_encoder, device, "fp32")(image)
     position = net.prompt_encoder.get_dense_pe()
-    fast = fast_mask_decoder(net.mask_decoder, position, CPU)
+    fast = fast_mask_decoder(net.mask_decoder, position, device)
     no_mask = net.prompt_encoder.no_mask_embed.weight[0]
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__} on {where}, {torch.get_num_threads()} threads, "
         f"{torch.backends.cpu.get_cpu_capability()}"
     )
-    for objects in (1, 4):
+    for objects in options.objects:
         clicks = None
         if options.points:
-            xy = 255 * torch.rand(objects, options.points, 2)
-            clicks = xy, torch.ones(objects, options.points)
-        sparse, dense = net.prompt_encoder(points=clicks, boxes=boxes[:objects], masks=None)
+            xy = 255 * torch.rand(objects, options.points, 2, device=device)
+            clicks = xy, torch.ones(objects, options.points, device=device)
+        around = boxes.repeat(-(-objects // len(boxes)), 1, 1)[:objects]
+        sparse, dense = net.prompt_encoder(points=clicks, boxes=around, masks=None)
         decoders: dict[str, Callable[[], Answer]] = {
             "published": lambda s=sparse, d=dense: net.mask_decoder(
                 features, position, s, d, False
             ),
             "fast": lambda s=sparse: fast(features, s, no_mask),
         }
-        times = measure(decoders, options.rounds)
+        times = measure(decoders, options.rounds, device)
         logits = [decode()[0].view(objects, 256, 256) for decode in decoders.values()]
         print(f"{objects} object(s), {sparse.shape[1]} prompt tokens each:")
         for name, (wall, cpu) in times.items():

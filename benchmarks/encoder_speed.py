@@ -1,8 +1,9 @@
 """Compare LiteMedSAM's published image encoder with the fast form, in time and in masks.
 
     python benchmarks/encoder_speed.py [--rounds 5] [--threads N] [--data FOLDER] [--cases N]
+        [--device cpu|cuda]
 
-The three encoders take turns on the same image (A B C A B C ...), so that other work on the machine
+The encoders take turns on the same image (A B C A B C ...), so that other work on the machine
 slows all of them alike: read the ratios. Masks are decoded from every embedding with LiteMedSAM's
 own prompt encoder and mask decoder, from the box around each labelled object on its largest slice
 (npz cases with `image` and `labels`, frames first), or around discs in synthetic images.
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from napari_medsam2.models.device import choose_device
 from napari_medsam2.models.tinyvit import best_precision, fast_encoder
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def decode(net: Any, embedding: torch.Tensor, boxes: torch.Tensor) -> torch.Tens
     logits, _ = net.mask_decoder(
         embedding, net.prompt_encoder.get_dense_pe(), sparse, dense, multimask_output=False
     )
-    return torch.as_tensor(logits[:, 0] > 0)
+    return torch.as_tensor(logits[:, 0] > 0).cpu()
 
 
 def overlap(one: torch.Tensor, other: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +114,12 @@ def overlap(one: torch.Tensor, other: torch.Tensor) -> tuple[np.ndarray, np.ndar
     return dice.numpy(), torch.where(either > 0, both / either, 1.0).numpy()
 
 
+def finish(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def measure(encoders: dict[str, Any], image: torch.Tensor, rounds: int) -> dict[str, np.ndarray]:
     """Return (wall, CPU) seconds per round and encoder, run in turns after one warm-up round."""
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in encoders}
@@ -119,6 +127,7 @@ def measure(encoders: dict[str, Any], image: torch.Tensor, rounds: int) -> dict[
         for name, encoder in encoders.items():
             wall, cpu = time.perf_counter(), time.process_time()
             encoder(image)
+            finish(image.device)
             if turn:
                 seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     return {name: np.array(values) for name, values in seconds.items()}
@@ -147,20 +156,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--cases", type=int, default=6, help="cases per data set")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
 
-    cpu = torch.device("cpu")
-    net = load_net()
-    fast = {f"fast {name}": fast_encoder(net.image_encoder, cpu, name) for name in ("fp32", "bf16")}
+    device = choose_device(options.device).torch
+    net = load_net().to(device)
+    names = ("fp32", "bf16") if device.type == "cpu" else ("fp32", "fp16", "bf16")
+    fast = {f"fast {name}": fast_encoder(net.image_encoder, device, name) for name in names}
     real = options.data.is_dir()
     cases = list(
         real_cases(options.data, options.cases) if real else synthetic_cases(options.cases)
     )
+    for case in cases:
+        case.image, case.boxes = case.image.to(device), case.boxes.to(device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
-        f"{torch.backends.cpu.get_cpu_capability()}, auto precision: {best_precision(cpu)}"
+        f"torch {torch.__version__} on {where}, {torch.get_num_threads()} threads, "
+        f"{torch.backends.cpu.get_cpu_capability()}, auto precision: {best_precision(device)}"
     )
     print(f"peak memory before any frame: {peak_megabytes():.0f} MB")
 
@@ -175,7 +189,7 @@ def main() -> None:
     for name, values in seconds.items():
         wall, work = np.median(values, axis=0)
         print(
-            f"{name:15} {wall:.3f} s/frame  {work:.3f} CPU-s/frame  "
+            f"{name:15} {wall:.4f} s/frame  {work:.4f} CPU-s/frame  "
             f"{base[0] / wall:.2f}x wall  {base[1] / work:.2f}x CPU"
         )
 

@@ -12,6 +12,7 @@ import torch
 from napari_medsam2 import models
 from napari_medsam2.models.base import FramePrompt
 from napari_medsam2.models.device import choose_device
+from napari_medsam2.models.sam_batch_decoder import BatchMaskDecoder
 from napari_medsam2.models.sam_decoder import fast_mask_decoder
 
 if TYPE_CHECKING:
@@ -147,6 +148,25 @@ def test_shapes_fit_together_off_the_cpu(net: Any) -> None:
     logits, iou = decoder(*(torch.empty(shape, device=meta) for shape in shapes))
     assert logits.shape == (3, 256, 256)
     assert iou.shape == (3,)
+
+
+@pytest.mark.parametrize(("objects", "points"), [(1, 0), (3, 1), (10, 1)])
+def test_the_form_for_graphics_cards_answers_as_that_for_processors(
+    net: Any, features: torch.Tensor, objects: int, points: int
+) -> None:
+    sparse, dense = prompts(net, objects, points)
+    batched = BatchMaskDecoder(net.mask_decoder, net.prompt_encoder.get_dense_pe())
+    masks = torch.randn(objects, 1, 256, 256, generator=torch.Generator().manual_seed(1))
+    drawn = net.prompt_encoder._embed_masks(masks)
+    for told in (net.prompt_encoder.no_mask_embed.weight[0], dense[:1], drawn):
+        for one, other in zip(
+            batched.answer(features, sparse, told),
+            fast(net).answer(features, sparse, told),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=3e-4)
+    with pytest.raises(ValueError, match=r"\(1, 256, 64, 64\), got \(1, 256, 32, 64\)"):
+        batched(torch.zeros(1, 256, 32, 64), sparse, dense)
 
 
 def test_wrong_feature_size_is_named(net: Any) -> None:

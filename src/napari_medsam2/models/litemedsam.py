@@ -24,7 +24,7 @@ from .device import device_errors
 from .matching import content
 from .resample import resize_area
 from .runtime import without_timm
-from .sam_decoder import FastMaskDecoder, fast_mask_decoder
+from .sam_decoder import fast_mask_decoder
 from .tinyvit import best_precision, fast_encoder
 
 with warnings.catch_warnings(), without_timm():
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from .catalogue import ModelCard
     from .device import Device
+    from .sam_batch_decoder import BatchMaskDecoder
+    from .sam_decoder import FastMaskDecoder
 
 __all__ = ["IMAGE_SIZE", "LiteMedSAM", "build_network", "network_boxes", "preprocess", "to_frame"]
 
@@ -64,7 +66,7 @@ class LiteMedSAM:
     device: Device
     _encoder: torch.nn.Module = field(repr=False)
     _prompt_encoder: Any = field(repr=False)
-    _mask_decoder: FastMaskDecoder = field(repr=False)
+    _mask_decoder: FastMaskDecoder | BatchMaskDecoder = field(repr=False)
 
     @classmethod
     def load(

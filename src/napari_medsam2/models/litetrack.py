@@ -30,7 +30,7 @@ from .litetrack_carry import CarriedPrompt, Remembered, box_of, carry, contrast_
 from .litetrack_memory import Past, packed
 from .litetrack_network import ObjectHead, PromptNetwork
 from .matching import content, to_square, unit_features
-from .sam_decoder import FastMaskDecoder, fast_mask_decoder
+from .sam_decoder import fast_mask_decoder
 from .stopping import Evidence, StopRule, moved, overlap
 from .strokes import Stroke, in_turn
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
     from .catalogue import ModelCard
     from .device import Device
+    from .sam_batch_decoder import BatchMaskDecoder
+    from .sam_decoder import FastMaskDecoder
 
 __all__ = ["LiteTrack"]
 
@@ -111,7 +113,7 @@ class LiteTrack:
     device: Device
     base: LiteMedSAM = field(repr=False)
     _prompt_encoder: Any = field(repr=False)
-    _mask_decoder: FastMaskDecoder = field(repr=False)
+    _mask_decoder: FastMaskDecoder | BatchMaskDecoder = field(repr=False)
     _object_head: ObjectHead = field(repr=False)
     rules: MemoryRules = _RULES
     rule: StopRule = _STOP

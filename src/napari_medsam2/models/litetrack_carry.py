@@ -102,6 +102,7 @@ def box_of(mask: torch.Tensor) -> tuple[float, float, float, float]:
     mask : torch.Tensor
         (n, n), square; n pixels are 256 of the square. Not empty.
     """
+    mask = mask.cpu()  # a GPU would be waited for at every number
     inside = mask >= mask.max().clamp_max(0.5)
     rows, cols = inside.any(1).nonzero()[:, 0], inside.any(0).nonzero()[:, 0]
     pixel = SCALE / len(mask)
@@ -215,18 +216,19 @@ def _evidence(
     content: tuple[int, int],
     motion: tuple[float, float],
 ) -> torch.Tensor:
+    contrast = contrast_left(features, cells, keys, content)
+    # The rest are small numbers: a GPU would be waited for at each.
+    first = torch.stack([key.cells.sum() for key in keys]).mean().cpu() + 0.05
+    cells, alike, then = cells.cpu(), alike.cpu(), before.cells.cpu()
     inside = (cells >= THRESHOLD).float()
     area = cells.sum() + 0.05
-    first = torch.stack([key.cells.sum() for key in keys]).mean() + 0.05
-    moved = _shifted(
-        before.cells, round(motion[0] * CELLS / SCALE), round(motion[1] * CELLS / SCALE)
-    )
+    moved = _shifted(then, round(motion[0] * CELLS / SCALE), round(motion[1] * CELLS / SCALE))
     union = torch.maximum(moved, cells).sum().clamp_min(1e-6)
     values = [
-        contrast_left(features, cells, keys, content),
+        contrast,
         float((alike * inside).sum() / inside.sum().clamp_min(1)),
         float(cells.max()),
-        float((area / (before.cells.sum() + 0.05)).log()),
+        float((area / (then.sum() + 0.05)).log()),
         float((area / first).log()),
         float(torch.minimum(moved, cells).sum() / union),
     ]

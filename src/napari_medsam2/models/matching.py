@@ -167,7 +167,7 @@ def carry_labels(features: torch.Tensor, memory: Sequence[Seen], reach: int = _R
     if bool(known.any()):
         near = grow(known.float().view(CELLS, CELLS), reach).flatten() > 0
         asked = near.nonzero()[:, 0]
-        around, outside = (table.to(device)[asked] for table in _neighbourhoods(reach))
+        around, outside = (table[asked] for table in _neighbourhoods(reach, device))
         queries = features.flatten(1).T[asked]
         found = [
             (queries @ seen.features.flatten(1)).gather(1, around).masked_fill_(outside, -torch.inf)
@@ -183,7 +183,8 @@ def carry_labels(features: torch.Tensor, memory: Sequence[Seen], reach: int = _R
 
 def centre(cells: torch.Tensor) -> tuple[float, float]:
     """Return the centre of gravity (row, column) of cells, in cells."""
-    steps = torch.arange(CELLS, dtype=cells.dtype, device=cells.device)
+    cells = cells.cpu()  # a GPU would be waited for at every number
+    steps = torch.arange(CELLS, dtype=cells.dtype)
     total = cells.sum()
     return float((cells.sum(1) * steps).sum() / total), float((cells.sum(0) * steps).sum() / total)
 
@@ -226,10 +227,12 @@ def difference(
     """
     touched = (cells > 0.05).float()
     ring = (grow(touched, _RING) - grow(touched, _GAP)) * within
-    if float(ring.sum()) < _LEAST_RING * float(touched.sum()):
-        return None
     full = cells >= 0.5
-    core = cells * full if bool(full.any()) else cells
+    # All at once: a GPU is waited for every time.
+    beside, object_size, has_core = torch.stack([ring.sum(), touched.sum(), full.sum()]).tolist()
+    if beside < _LEAST_RING * object_size:
+        return None
+    core = cells * full if has_core else cells
     inside, outside = (
         (features * weight).sum(dim=(1, 2)) / weight.sum().clamp_min(1e-6)
         for weight in (core, ring)
@@ -243,7 +246,7 @@ def grow(cells: torch.Tensor, by: int) -> torch.Tensor:
 
 
 @cache
-def _neighbourhoods(reach: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _neighbourhoods(reach: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Return, for each cell, the indices of the cells within reach and which are off the grid."""
     steps = torch.arange(-reach, reach + 1)
     cells = torch.arange(CELLS)
@@ -252,4 +255,4 @@ def _neighbourhoods(reach: int) -> tuple[torch.Tensor, torch.Tensor]:
     outside = (y < 0) | (y >= CELLS) | (x < 0) | (x >= CELLS)
     index = (y.clamp(0, CELLS - 1) * CELLS + x.clamp(0, CELLS - 1)).expand_as(outside)
     window = (CELLS * CELLS, steps.numel() ** 2)
-    return index.reshape(window), outside.reshape(window)
+    return index.reshape(window).to(device), outside.reshape(window).to(device)

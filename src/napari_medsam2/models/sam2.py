@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .device import Device
     from .tinyvit import Precision
 
-__all__ = ["SAM2"]
+__all__ = ["SAM2", "auto_precision"]
 
 _COARSEST = 32
 """Stride of the image encoder's last stage: inputs are multiples of it."""
@@ -82,7 +82,7 @@ class SAM2:
         path = card.verify() if checkpoint is None else checkpoint
         load_strict(net, load_state(path), path, card.name)
         digest = card.sha256 if checkpoint is None and card.sha256 else file_sha256(path)
-        wanted = _best_precision(device.torch) if precision == "auto" else precision
+        wanted = auto_precision(device.torch) if precision == "auto" else precision
         chosen = cast("Precision", wanted)
         digest = hashlib.sha256(f"{digest} {config_key(card.config)}".encode()).hexdigest()
         model = cls.of(net, device, chosen, name=card.name, digest=digest, compiled=compiled)
@@ -113,6 +113,10 @@ class SAM2:
         compiled : bool
             Whether torch compiles the image encoder.
         """
+        if device.torch.type == "cuda":
+            # cuDNN makes a plan for every new length of the memory, which takes longer than all
+            # else on a frame. Flash attention needs none, and is as fast.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         net = net.to(device.torch).eval().requires_grad_(False)
         with device_errors(device):
             network = Network(net, precision, compiled=compiled)
@@ -158,11 +162,8 @@ class SAM2:
 
     def embed(self, frame: NDArray[np.float32]) -> Embedding:
         """Encode one frame of (y, x) or (y, x, 3), windowed to 0..255."""
-        image = preprocess(frame, self.image_size)
         with torch.inference_mode(), device_errors(self.device), self._lowered():
-            if self.device.torch.type == "cuda":
-                image = image.pin_memory()
-            image = image.to(self.device.torch, non_blocking=True)
+            image = preprocess(frame, self.image_size, self.device.torch)
             features, *details = self._network.parts.encode(image)
         dtype = torch.float32 if self.precision == "fp32" else torch.float16
         # In memory of their own: a level may be a view of a larger tensor.
@@ -355,7 +356,7 @@ def _checked_size(name: str, size: int) -> int:
     return size
 
 
-def _best_precision(device: torch.device) -> str:
+def auto_precision(device: torch.device) -> Precision:
     """Choose what "auto" means: on CUDA bf16, in which SAM 2 was trained, if the device has it."""
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16"

@@ -115,7 +115,7 @@ class Network:
             [torch.cat([m.flatten(1) for _, m in r.memories], dim=1).t() for r in recalled]
         )
         place = self._memory_position.flatten(1).t()
-        times = net.maskmem_tpos_enc[[net.num_maskmem - 1 - slot for slot in slots]].flatten(1)
+        times = (net.maskmem_tpos_enc[net.num_maskmem - 1 - slot].flatten() for slot in slots)
         position = torch.cat([place + time for time in times])
         tokens = 0
         distances = [distance for distance, _ in recalled[0].pointers]

@@ -30,7 +30,7 @@ _STD = (0.229, 0.224, 0.225)
 _TOP_LEFT, _BOTTOM_RIGHT = 2, 3
 
 
-def preprocess(frame: NDArray[np.float32], size: int) -> Tensor:
+def preprocess(frame: NDArray[np.float32], size: int, device: torch.device | None = None) -> Tensor:
     """Bring a frame into the form that SAM 2 was trained on.
 
     Parameters
@@ -39,6 +39,9 @@ def preprocess(frame: NDArray[np.float32], size: int) -> Tensor:
         (y, x) or (y, x, 3), windowed to 0..255.
     size : int
         Side of the network's input.
+    device : torch.device, optional
+        Where the result shall be, by default on the CPU; an image for a GPU goes there before it is
+        normalised, for the grey ones are a third as large until then.
 
     Returns
     -------
@@ -52,9 +55,12 @@ def preprocess(frame: NDArray[np.float32], size: int) -> Tensor:
         resized = F.interpolate(
             resized, size=(size, size), mode="bicubic", align_corners=False, antialias=True
         ).clamp_(0, 255)
-    mean = torch.tensor(_MEAN)[:, None, None]
-    std = torch.tensor(_STD)[:, None, None]
-    return (resized / 255 - mean) / std
+    if device is not None and device.type == "cuda":
+        resized = resized.pin_memory().to(device, non_blocking=True)
+    elif device is not None:
+        resized = resized.to(device)
+    channels = zip(resized.expand(-1, 3, -1, -1).unbind(1), _MEAN, _STD, strict=True)
+    return torch.stack([(plane / 255 - mean) / std for plane, mean, std in channels], dim=1)
 
 
 def point_inputs(

@@ -24,18 +24,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import project
+from .sam_batch_decoder import OBJECTS_AT_ONCE, BatchMaskDecoder, check_sizes
 
 __all__ = ["FastMaskDecoder", "fast_mask_decoder"]
 
 _STRIP_PIXELS = 2048
 """Pixels upscaled at once on a CPU: the widest tensor then has 4 MiB, which stays in the cache."""
-_OBJECTS_AT_ONCE = 8
-"""Every object has its own copy of the image while it is decoded, of some 8 MiB."""
 
 
 def fast_mask_decoder(
     mask_decoder: nn.Module, dense_position: Tensor, device: torch.device
-) -> FastMaskDecoder:
+) -> FastMaskDecoder | BatchMaskDecoder:
     """Build the fast inference form of a loaded SAM mask decoder.
 
     Parameters
@@ -50,7 +49,7 @@ def fast_mask_decoder(
 
     Returns
     -------
-    FastMaskDecoder
+    FastMaskDecoder or, off the CPU, BatchMaskDecoder
         Called with
 
         - features (1, C, h, w), the image embedding, of any floating type,
@@ -60,10 +59,10 @@ def fast_mask_decoder(
         it returns logits (N, 4 h, 4 w) and the predicted IoU (N,), both float32. For inference
         alone: it has no trainable parameters.
     """
+    form = FastMaskDecoder if device.type == "cpu" else BatchMaskDecoder
     with torch.no_grad():
-        decoder = FastMaskDecoder(mask_decoder, dense_position)
-    decoder.to(device, torch.float32).eval().requires_grad_(False)
-    return decoder
+        decoder = form(mask_decoder, dense_position)
+    return decoder.to(device, torch.float32).eval().requires_grad_(False)
 
 
 def pixel_lists(planes: Tensor) -> list[Tensor]:
@@ -271,17 +270,12 @@ class FastMaskDecoder(nn.Module):
         self, features: Tensor, sparse: Tensor, dense: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode as `forward` does, and return the tokens of the masks, (N, C), as well."""
-        if tuple(features.shape) != (1, *self.size):
-            raise ValueError(
-                f"the mask decoder needs features of {(1, *self.size)}, got {tuple(features.shape)}"
-            )
-        if dense.ndim != 1 and len(dense) not in (1, len(sparse)):
-            raise ValueError(f"got {len(dense)} dense embeddings for {len(sparse)} objects")
+        check_sizes(self.size, features, sparse, dense)
         (image,) = pixel_lists(features)
         pixels = [image + one for one in ([dense] if dense.ndim == 1 else pixel_lists(dense))]
         parts = []
-        for start in range(0, len(sparse), _OBJECTS_AT_ONCE):
-            some = slice(start, start + _OBJECTS_AT_ONCE)
+        for start in range(0, len(sparse), OBJECTS_AT_ONCE):
+            some = slice(start, start + OBJECTS_AT_ONCE)
             parts.append(self._decode(pixels if len(pixels) == 1 else pixels[some], sparse[some]))
         masks, ious, found = zip(*parts, strict=True)
         return torch.cat(masks), torch.cat(ious), torch.cat(found)
