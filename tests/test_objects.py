@@ -260,6 +260,24 @@ def test_time_points_are_views_of_one_session(tmp_path):
     assert session.labels.any(axis=(1, 2, 3)).all()
 
 
+def test_views_beside_the_present_one_can_be_asked():
+    movie = Volume(np.stack([blocks(), blocks()]), "tzyx")
+    session = Session(movie, axis="z", at=(0,), model="litemedsam")
+    there = View(1, (1,))
+    session.write_masks([square(3, 1, (0, 0, 4, 4), 0.7, there)], "draw")
+    session.turn("z", (1,))
+    session.accept(3, [1])
+    session.turn("z", (0,))
+    assert session.parallel_views == (View(1, (0,)), there)
+    assert (session.accepted, session.accepted_of(there)) == ({}, {1: {3}})
+    assert session.scores == session.scores_of(View(1, (0,))) == {}
+    np.testing.assert_array_equal(session.scores_of(there)[1], [np.nan] * 3 + [0.7] + [np.nan] * 2)
+    assert session.frames_of(there)[3].sum() == 16
+    session.turn("t", (3,))
+    assert session.parallel_views == tuple(View(0, (z,)) for z in range(6))
+    assert session.accepted_of(there) == {1: {3}}
+
+
 def test_decisions_survive_saving(session, tmp_path):
     session.set_locked(1)
     session.set_hidden(2)

@@ -21,6 +21,7 @@ from napari_medsam2.postprocess import (
     cleaned,
     cleaned_frame,
 )
+from napari_medsam2.volume import View
 
 UNIT = (1.0, 1.0, 1.0)
 
@@ -47,6 +48,14 @@ def ball(radius: float, spacing: float = 1.0) -> np.ndarray:
     n = math.ceil(radius / spacing) + 6
     z, y, x = np.mgrid[-n : n + 1, -n : n + 1, -n : n + 1] * spacing
     return (np.sqrt(z**2 + y**2 + x**2) <= radius).astype(np.uint16)
+
+
+def test_masks_tell_whose_frames_they_are():
+    labels = drawn("1111 1..1 1111")
+    (update,) = cleaned(labels, UNIT, FillHoles(), [1], view=View(1, (2,)))
+    assert update.view == View(1, (2,))
+    (update,) = cleaned(labels, UNIT, FillHoles(), [1])
+    assert update.view is None
 
 
 class TestFillHoles:

@@ -302,6 +302,18 @@ def test_save_load_and_replay_give_identical_labels(session, tmp_path):
     assert not loaded.undo()
 
 
+def test_labels_of_before_keep_their_numbers_whatever_their_size(tmp_path):
+    labels = np.zeros(two_blocks().shape, np.uint32)
+    labels[0, :3, :3] = 70_000
+    session = prepared(Session(two_blocks(), labels=labels))
+    session.add_box(1, (4, 4, 12, 12), 1)
+    session.segment(1)
+    path = session.save(tmp_path / "case.medsam2.json")
+    loaded = Session.load(path, two_blocks())
+    np.testing.assert_array_equal(loaded.labels, session.labels)
+    assert (loaded.labels == 70_000).sum() == 9
+
+
 def test_a_session_finds_its_image_again(tmp_path):
     np.save(tmp_path / "scan.npy", two_blocks())
     session = prepared(Session(nm.read(tmp_path / "scan.npy"), window=(0, 255)))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .volume import FrameStack
+    from .frames import FrameStack
 
 __all__ = ["Intensity", "read_plane"]
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .frames import FrameStack
     from .measure_shape import Diameters
-    from .volume import FrameStack, Volume
+    from .volume import Volume
 
 __all__ = ["ObjectMeasures", "in_one_unit", "measure_objects"]
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .frames import FrameStack
     from .labels import Edit, LabelStore, Write
     from .state import State
-    from .volume import FrameStack
 
 __all__ = ["ObjectEditor"]
 
@@ -70,10 +70,7 @@ class ObjectEditor(PromptEditor):
     @property
     def accepted(self) -> dict[int, frozenset[int]]:
         """For each object the frames, of those looked at, whose mask was accepted."""
-        found: dict[int, set[int]] = {}
-        for object_id, frame in sorted(self._state.told.accepted):
-            found.setdefault(object_id, set()).add(frame)
-        return {object_id: frozenset(frames) for object_id, frames in found.items()}
+        return self._state.told.accepted_frames
 
     def set_locked(self, object_id: int, locked: bool = True) -> None:
         """Let nothing overwrite an object, or let it be changed again."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image, ImageDraw
 
+    from .frames import FrameStack
     from .prompts import Prompt
-    from .volume import FrameStack
     from .windows import Window
 
 __all__ = ["COLOURS", "colour", "montage", "spread"]

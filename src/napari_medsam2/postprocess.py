@@ -15,6 +15,7 @@ import numpy as np
 from .errors import InputError
 from .labels import MaskUpdate
 from .mask_operations import DropSmall, FillHoles, KeepLargest, Operation, Restrict, Smooth
+from .tally import pixel_counts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .mask_operations import Spacing
+    from .volume import View
 
 __all__ = [
     "DropSmall",
@@ -44,6 +46,7 @@ def cleaned(
     locked: Collection[int] = (),
     accepted: Mapping[int, Collection[int]] | None = None,
     scores: Mapping[int, NDArray[np.float64]] | None = None,
+    view: View | None = None,
 ) -> Iterator[MaskUpdate]:
     """Clean up objects one after the other; what an earlier one gained, a later one leaves alone.
 
@@ -62,6 +65,8 @@ def cleaned(
         Frames on which an object stays as it is.
     scores : mapping of int to ndarray, optional
         Confidence per object and frame, which is kept.
+    view : View, optional
+        Whose frames they are, for the masks; None is the view that the session is at.
 
     Yields
     ------
@@ -75,7 +80,8 @@ def cleaned(
     """
     ids = _free(object_ids, locked)
     _check_shape(operation, frames)
-    return _cleaned(frames, _spacing(spacing), operation, ids, accepted or {}, scores or {})
+    found = _cleaned(frames, _spacing(spacing), operation, ids, accepted or {}, scores or {})
+    return (replace(update, view=view) for update in found)
 
 
 def cleaned_frame(
@@ -116,8 +122,11 @@ def _cleaned(
     accepted: Mapping[int, Collection[int]],
     scores: Mapping[int, NDArray[np.float64]],
 ) -> Iterator[MaskUpdate]:
+    there = _there(frames, object_ids)
+    if not there:
+        return
     present = np.array(frames)
-    for object_id in object_ids:
+    for object_id in there:
         where = _region(present, object_id, operation.margin(spacing))
         if where is None:
             continue
@@ -132,6 +141,17 @@ def _cleaned(
             block[k][after[k]] = object_id
             score = float(scores[object_id][first + k]) if object_id in scores else math.nan
             yield _placed(MaskUpdate.from_mask(first + k, object_id, after[k], score), y, x)
+
+
+def _there(frames: NDArray[Any], object_ids: Sequence[int]) -> list[int]:
+    """Return the objects that have a pixel, in their order."""
+    missing = set(object_ids)
+    for frame in frames:
+        if not missing:
+            break
+        if frame.any():
+            missing -= pixel_counts(frame).keys()
+    return [i for i in object_ids if i not in missing]
 
 
 def _placed(update: MaskUpdate, y: int, x: int) -> MaskUpdate:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .frames import FrameStack
     from .history import RunRecord
     from .labels import Edit
-    from .volume import FrameStack
 
 __all__ = ["PromptEditor"]
 

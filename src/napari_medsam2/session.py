@@ -142,9 +142,57 @@ class Session(SessionRuns):
         """The prompts of views that were looked at before."""
         return {view: told.prompts for view, told in self._state.elsewhere.items()}
 
+    @property
+    def parallel_views(self) -> tuple[View, ...]:
+        """The views along the present axis that together show every voxel once.
+
+        The present one is among them: in a movie of volumes there is one for each time point, or
+        along time one for each slice.
+        """
+        return tuple(self._stores.parallel(self.stack.view))
+
     def frames_of(self, view: View, labels: NDArray[Any] | None = None) -> NDArray[Any]:
-        """See labels of the image's shape, by default the session's, as frames of a view."""
+        """See labels of the image's shape, by default the session's, as frames of a view.
+
+        Parameters
+        ----------
+        view : View
+        labels : ndarray, optional
+            Of the volume's label shape.
+
+        Returns
+        -------
+        ndarray
+            (frame, y, x), sharing the memory of the labels.
+        """
         return self._stores.frames(view, labels)
+
+    def scores_of(self, view: View) -> dict[int, NDArray[np.float64]]:
+        """Return the confidence per object and frame of any view, as `scores` is of this one.
+
+        Parameters
+        ----------
+        view : View
+
+        Returns
+        -------
+        dict of int to ndarray of float64
+            Copies, (frame,) each, in [0, 1], nan where the object was not segmented.
+        """
+        return self._stores.scores_of(view)
+
+    def accepted_of(self, view: View) -> dict[int, frozenset[int]]:
+        """Return the accepted frames per object of any view, as `accepted` is of this one.
+
+        Parameters
+        ----------
+        view : View
+
+        Returns
+        -------
+        dict of int to frozenset of int
+        """
+        return self._state.told_in(view).accepted_frames
 
     @classmethod
     def load(
@@ -168,12 +216,13 @@ class Session(SessionRuns):
         from .io.sessions import read_session
 
         saved = read_session(Path(path), image)
-        session = cls(saved.volume, device=device, **saved.settings)
+        # Labels of before may have larger numbers than an object of ours can have.
+        labels = saved.labels.astype(np.promote_types(np.uint16, saved.labels.dtype))
+        session = cls(saved.volume, device=device, labels=labels, **saved.settings)
         for view, told in {**saved.state.elsewhere, saved.state.view: saved.state.told}.items():
             stack = session._stack_of(view.axis or 0, view.at)
             told.prompts.check(len(stack), stack.shape)
         session._state, session._first_view = saved.state, saved.first_view
-        session._labels[...] = saved.labels
         for view, scores in saved.scores.items():
             session._stores.of(view).set_scores(scores)
         session._history.begin_after(saved.runs)

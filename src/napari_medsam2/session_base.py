@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from .channels import Channels
+    from .frames import FrameStack
     from .history import Step
     from .models.base import Segmenter
     from .tracking.runs import Run
-    from .volume import FrameStack
     from .windows import Window, WindowChoice
 __all__ = ["SessionBase", "Zoom", "channels_of", "recorded_channel"]
 

@@ -308,10 +308,7 @@ class SessionRuns(SessionBase):
         return self._with_accepted(prompts, self.stack.view, self._state.told)
 
     def _with_accepted(self, prompts: PromptSet, view: View, told: Told) -> PromptSet:
-        frames: dict[int, frozenset[int]] = {}
-        for i, frame in told.accepted:
-            frames[i] = frames.get(i, frozenset()) | {frame}
-        mask_of = self._stores.of(view).mask
+        frames, mask_of = told.accepted_frames, self._stores.of(view).mask
         return with_accepted(prompts, frames, mask_of, takes_masks=self._takes_masks)
 
     @property

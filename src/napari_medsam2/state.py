@@ -31,6 +31,14 @@ class Told:
     prompts: PromptSet = field(default_factory=PromptSet)
     accepted: Accepted = frozenset()
 
+    @property
+    def accepted_frames(self) -> dict[int, frozenset[int]]:
+        """For each object, by ascending id, the frames whose mask was accepted."""
+        frames: dict[int, set[int]] = {}
+        for object_id, frame in sorted(self.accepted):
+            frames.setdefault(object_id, set()).add(frame)
+        return {object_id: frozenset(found) for object_id, found in frames.items()}
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -77,6 +85,10 @@ class State:
     told: Told = field(default_factory=Told)
     elsewhere: Mapping[View, Told] = field(default_factory=dict)
     standing: Standing = field(default_factory=Standing)
+
+    def told_in(self, view: View) -> Told:
+        """Return what was said in a view, which may be this one."""
+        return self.told if view == self.view else self.elsewhere.get(view, Told())
 
     def turned(self, view: View) -> State:
         """Return the state that looks at other frames; objects and their names come along."""

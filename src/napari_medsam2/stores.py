@@ -87,6 +87,11 @@ class LabelStores:
         for at in itertools.product(*(range(shape[i]) for i in others)):
             yield View(view.axis, at)
 
+    def scores_of(self, view: View) -> dict[int, NDArray[np.float64]]:
+        """Return the scores of one view, see `LabelStore.scores`."""
+        store = self._stores.get(view)
+        return {} if store is None else store.scores
+
     def scores(self) -> dict[View, dict[int, NDArray[np.float64]]]:
         """Return the scores of every view that has some."""
         found = {view: store.scores for view, store in self._stores.items()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .volume import FrameStack
+    from .frames import FrameStack
 
 __all__ = ["CT_PRESETS", "Blend", "Window", "WindowChoice", "resolve_window", "window_of"]
 

@@ -56,7 +56,8 @@ class TestPreview:
         active = viewer_model.layers.selection.active
         preview = looked(controller, HOLES)
         np.testing.assert_array_equal(labels, before)
-        assert (preview.added, preview.removed, preview.frames) == (18, 0, (1, 2))
+        assert (preview.added, preview.removed) == (18, 0)
+        assert preview.places == (((), 1), ((), 2))
         layer = viewer_model.layers[NAME]
         expected = np.zeros(SHAPE, np.uint8)
         expected[1:3, 28:31, 38:41] = COME
@@ -184,7 +185,7 @@ class TestApply:
         labels = holed(controller)
         controller.session.accept(1, [1])
         preview = looked(controller, HOLES)
-        assert preview.frames == (2,)
+        assert preview.places == (((), 2),)
         cleaned(controller, HOLES)
         assert labels[1, 29, 39] == 0
         assert labels[2, 29, 39] == 1

@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from tests.gui.common import counts, draw
 from tests.gui.conftest import BOX, SHAPE, disc, rectangle, session_maker
 from tests.test_session_kinds import WatchingModel
+from tests.tracking.test_zoom import SmallInput
 
 import napari_medsam2 as nm
 from napari_medsam2.gui.controller import Controller
@@ -367,3 +368,35 @@ def test_another_level_keeps_prompts_and_history(slide, open_controller):
     assert controller.session.stack.level == 0
     assert controller.session.undo_text == "segment object 1"
     np.testing.assert_array_equal(controller.session.labels[1] == 1, found)
+
+
+def test_zoom_is_a_choice_that_undo_and_files_know(tmp_path):
+    image = np.zeros((1024, 1024), np.uint8)
+    image[500:512, 300:312] = 200
+    viewer = ViewerModel()
+    viewer.add_image(image, name="slide")
+    small = SmallInput()
+    controller = Controller(viewer, session_maker(small))
+    try:
+        controller.use_box_tool()
+        boxes = controller.bench.desk.prompts.boxes
+        boxes.add_rectangles(rectangle(0, (498, 298, 514, 314))[:, 1:])
+        assert controller.wait(30)
+        assert max(small.shapes[-1]) < 1024
+        np.testing.assert_array_equal(controller.session.labels > 0, image > 0)
+        controller.bench.configure(zoom="off")
+        controller.segment_slice()
+        assert controller.wait(30)
+        assert small.shapes[-1] == (1024, 1024)
+        path = tmp_path / "slide.medsam2.json"
+        controller.save_session(path)
+        assert controller.wait(30)
+        controller.undo()
+        controller.undo()
+        assert controller.bench.settings.zoom == "auto"
+        controller.open_session(path)
+        assert controller.wait(30)
+        assert controller.bench.settings.zoom == "off"
+        assert controller.last_error is None
+    finally:
+        controller.close()

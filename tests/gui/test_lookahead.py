@@ -59,6 +59,7 @@ def test_frames_around_the_slider_are_embedded(many, model, no_warm_up, qtbot):
     assert widget.controller.lookahead.wait(10)
     assert frames_of(model, many)[11:] == [7, 6, 5, 4, 3, 2, 1, 0]
     draw(widget.controller, frame=8)
+    qtbot.waitUntil(lambda: "many [MedSAM2]" in many.layers, timeout=SHORT)
     labels = many.layers["many [MedSAM2]"]
     qtbot.waitUntil(lambda: bool(labels.data[8].any()), timeout=SHORT)
     assert widget.controller.lookahead.wait(10)

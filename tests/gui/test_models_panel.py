@@ -176,6 +176,7 @@ class TestDownload:
         widget.controller.bench.configure(model=models.DEFAULT_MODEL)
         qtbot.waitUntil(panel.row.isHidden)
         draw(widget.controller)
+        qtbot.waitUntil(lambda: "disc [MedSAM2]" in viewer.layers, timeout=SHORT)
         labels = viewer.layers["disc [MedSAM2]"]
         qtbot.waitUntil(lambda: bool(labels.data[2].any()), timeout=SHORT)
         np.testing.assert_array_equal(labels.data[2] == 1, disc())

@@ -121,6 +121,7 @@ class TestUse:
         choose(panel, str(livers), qtbot)
         assert panel.row.isHidden()
         draw(widget.controller)
+        qtbot.waitUntil(lambda: "disc [MedSAM2]" in viewer.layers, timeout=SHORT)
         labels = viewer.layers["disc [MedSAM2]"]
         qtbot.waitUntil(lambda: bool(labels.data[2].any()), timeout=SHORT)
         np.testing.assert_array_equal(labels.data[2] == 1, disc())

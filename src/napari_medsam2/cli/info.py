@@ -14,7 +14,8 @@ from napari_medsam2.models import DEFAULT_MODEL
 from .console import out, table
 
 if TYPE_CHECKING:
-    from napari_medsam2.volume import FrameStack, Volume
+    from napari_medsam2.frames import FrameStack
+    from napari_medsam2.volume import Volume
 
 __all__ = ["describe", "info"]
 

@@ -10,8 +10,8 @@ from napari_medsam2.prompts import BoxPrompt, PointPrompt, PromptSet, check_obje
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from napari_medsam2.frames import FrameStack
     from napari_medsam2.prompts import Prompt
-    from napari_medsam2.volume import FrameStack
 
 __all__ = [
     "add_prompts",

@@ -20,9 +20,10 @@ from .datasets_case import Case, Draft, Kind, framed, ids_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_medsam2.frames import FrameStack
     from napari_medsam2.io.sessions import SavedSession
     from napari_medsam2.prompts import PromptSet
-    from napari_medsam2.volume import FrameStack, Volume
+    from napari_medsam2.volume import Volume
     from napari_medsam2.windows import WindowChoice
 
 __all__ = ["TrueFrames", "is_session", "session_file", "session_folder", "true_frames"]

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_medsam2.frames import FrameStack
     from napari_medsam2.prompts import Prompt
-    from napari_medsam2.volume import FrameStack, View
+    from napari_medsam2.volume import View
 
 __all__ = [
     "Collected",

@@ -160,6 +160,7 @@ class Bench:
             window=window if isinstance(window, str) else ",".join(f"{v:g}" for v in window),
             channel=channel if session.volume.has_colour else None,
             level=chosen["level"],
+            zoom=chosen["zoom"],
             **{name: chosen[name] for name in _OF_THE_MODEL},
         )
         self.require_desk().adopt(session, self.settings)

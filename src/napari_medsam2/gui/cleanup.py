@@ -5,70 +5,41 @@ The thread copies the labels before it works on them, so that the window waits f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
 from psygnal import Signal
 
-from .cleanup_order import Kind, Order, is_solid, scale_of, text_of, work_of
+from .cleanup_order import (
+    Kind,
+    Order,
+    further_axis,
+    is_solid,
+    noun_of,
+    scale_of,
+    text_of,
+    views_of,
+    work_of,
+)
+from .cleanup_preview import COME, GONE, Place, Preview, finder_of
 from .layers import add_behind_selection, placement, preview_name, spare_overlays, take_out
 from .views import position, show_frame
 from .worker import Ended, Worker
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from napari_medsam2.labels import MaskUpdate
     from napari_medsam2.session import Run, Session
-    from napari_medsam2.volume import View
 
     from .bench import Bench
     from .worker import Job
 
 __all__ = ["COLOURS", "COME", "GONE", "Cleaner", "Kind", "Order", "Preview"]
 
-GONE, COME = 1, 2
 # Apart in brightness, too, for those who see red and green alike.
 COLOURS = {GONE: "#ff2d55", COME: "#d0ff14"}
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What an order would change.
-
-    Attributes
-    ----------
-    order : Order
-    view : View
-        Whose frames they are.
-    updates : tuple of MaskUpdate
-    removed, added : int
-        Pixels.
-    frames : tuple of int
-        Where, ascending.
-    """
-
-    order: Order
-    view: View
-    updates: tuple[MaskUpdate, ...]
-    removed: int
-    added: int
-    frames: tuple[int, ...]
-
-    def __str__(self) -> str:
-        """Return it in words."""
-        if not self.updates:
-            return "Nothing to change"
-        return f"{self.removed:,} px removed, {self.added:,} px added on {self.where}"
-
-    @property
-    def where(self) -> str:
-        """On which slices, in words."""
-        n = len(self.frames)
-        return f"slice {self.frames[0]}" if n == 1 else f"{n} slices"
 
 
 class Cleaner:
@@ -109,6 +80,26 @@ class Cleaner:
         desk = self._bench.desk
         return desk is not None and desk.session is not None and is_solid(desk.session.stack)
 
+    @property
+    def beside(self) -> str:
+        """What there is more of than the frames along the slider: "time point", "slice" or ""."""
+        desk = self._bench.desk
+        if desk is None or desk.session is None:
+            return ""
+        volume = desk.session.volume
+        axis = further_axis(volume.label_axes, desk.axis(self._bench.settings))
+        if axis is None or volume.label_shape[axis] == 1:
+            return ""
+        return noun_of(volume.label_axes[axis])
+
+    def objects_everywhere(self) -> frozenset[int]:
+        """Return the objects that were segmented at any place along the axis."""
+        desk = self._bench.desk
+        if desk is None or desk.session is None:
+            return frozenset()
+        session = desk.session
+        return frozenset(i for view in session.parallel_views for i in session.scores_of(view))
+
     def unit(self, *, solid: bool) -> str:
         """Return the unit of lengths, "px" if the image has none or is not there."""
         desk = self._bench.desk
@@ -134,25 +125,7 @@ class Cleaner:
             For an order that makes no sense.
         """
         self.cancel()
-        work = work_of(session, order)
-        volume, stack = session.volume, session.stack
-
-        def run(job: Job) -> tuple[Preview, NDArray[np.uint8]] | None:
-            updates: list[MaskUpdate] = []
-            changes = np.zeros(volume.label_shape, np.uint8)
-            before, after = stack.of_labels(session.labels), stack.of_labels(changes)
-            counts = np.zeros(2, np.int64)
-            for update in work():
-                if job.is_cancelled:
-                    return None
-                was = before[update.frame] == update.object_id
-                counts += _mark(after[update.frame], was, update)
-                updates.append(update)
-            frames = tuple(sorted({u.frame for u in updates}))
-            removed, added = counts.tolist()
-            return Preview(order, stack.view, tuple(updates), removed, added, frames), changes
-
-        self._job = self._worker.submit(run)
+        self._job = self._worker.submit(finder_of(session, order))
         self.changed.emit()
 
     def begin(self, session: Session, order: Order) -> Run:
@@ -166,14 +139,16 @@ class Cleaner:
             For an order that makes no sense, or while another run is under way.
         """
         known = self.preview
-        is_good = known is not None and (known.order, known.view) == (order, session.stack.view)
         # The layer to restrict to may have been painted on since.
-        if known is None or not is_good or order.kind == "restrict":
-            work, total = work_of(session, order), len(order.object_ids) * len(session.stack)
-        else:
-            found = known.updates
-            work, total = (lambda: iter(found)), len(found)
-        return session.start_writing(work, total, text_of(order))
+        is_good = order.kind != "restrict"
+        if known is not None and is_good and known.serves(order, session.stack.view):
+            found = known.writes
+            return session.start_writing(
+                lambda: (write.update() for write in found), len(found), text_of(order)
+            )
+        n_frames = len(session.stack) * len(views_of(session, order))
+        total = n_frames * len(order.object_ids)
+        return session.start_writing(work_of(session, order), total, text_of(order))
 
     def poll(self) -> None:
         """Take in what the thread has done."""
@@ -192,14 +167,14 @@ class Cleaner:
     def show_next(self) -> None:
         """Go to the next slice that would change, after the last one to the first."""
         desk, preview = self._bench.desk, self.preview
-        if desk is None or preview is None or not preview.frames or preview.view.axis is None:
+        if desk is None or preview is None or not preview.places or preview.view.axis is None:
             return
-        axis, dims = preview.view.axis, self._bench.viewer.dims
-        here = position(dims, desk.image, axis)
-        following = next((f for f in preview.frames if f > here), preview.frames[0])
-        rest = [i for i in range(desk.image.ndim) if i != axis][:-2]
-        at = dict(zip(rest, preview.view.at, strict=True))
-        show_frame(dims, desk.image, {**at, axis: following})
+        axis, dims, image = preview.view.axis, self._bench.viewer.dims, desk.image
+        rest = [i for i in range(image.ndim) if i != axis][:-2]
+        at = tuple(position(dims, image, i) for i in rest)
+        here = Place(at, position(dims, image, axis))
+        there = next((place for place in preview.places if place > here), preview.places[0])
+        show_frame(dims, image, {**dict(zip(rest, there.at, strict=True)), axis: there.frame})
 
     def cancel(self, *_: Any) -> None:
         """Drop the preview, also one that is under way, and take its layer away."""
@@ -221,7 +196,7 @@ class Cleaner:
 
     def _show(self, changes: NDArray[np.uint8]) -> None:
         desk = self._bench.desk
-        if desk is None or self.preview is None or not self.preview.updates:
+        if desk is None or self.preview is None or not self.preview.writes:
             return
         colours = ["transparent", COLOURS[GONE], COLOURS[COME]]
         self._layer = Labels(
@@ -239,14 +214,3 @@ class Cleaner:
         if self._layer is not None and event.value is self._layer:
             self._layer = None
             self.cancel()
-
-
-def _mark(
-    changes: NDArray[np.uint8], before: NDArray[np.bool_], update: MaskUpdate
-) -> tuple[int, int]:
-    """Mark what an update changes on a frame; return how many pixels go and come."""
-    height, width = before.shape
-    mask = update.full_mask((height, width))
-    gone, come = before & ~mask, mask & ~before
-    changes[gone], changes[come] = GONE, COME
-    return int(np.count_nonzero(gone)), int(np.count_nonzero(come))

@@ -23,12 +23,23 @@ if TYPE_CHECKING:
 
     from napari.layers import Labels
 
+    from napari_medsam2.frames import FrameStack
     from napari_medsam2.labels import MaskUpdate
     from napari_medsam2.postprocess import Operation
     from napari_medsam2.session import Session
-    from napari_medsam2.volume import FrameStack, Volume
+    from napari_medsam2.volume import View, Volume
 
-__all__ = ["Kind", "Order", "is_solid", "scale_of", "text_of", "work_of"]
+__all__ = [
+    "Kind",
+    "Order",
+    "further_axis",
+    "is_solid",
+    "noun_of",
+    "scale_of",
+    "text_of",
+    "views_of",
+    "work_of",
+]
 
 Kind = Literal["holes", "largest", "small", "smooth", "restrict"]
 
@@ -47,6 +58,9 @@ class Order:
         Of "small" the least size of a part, of "smooth" the sigma, in the unit of the image.
     layer : Labels or None
         Of "restrict".
+    everywhere : bool
+        Not only the frames of the present view but all of the image: those at every time point, or
+        along time those of every slice. Each view is worked on for itself.
     """
 
     kind: Kind
@@ -54,29 +68,58 @@ class Order:
     solid: bool = False
     amount: float = 1.0
     layer: Labels | None = None
+    everywhere: bool = False
 
 
-def work_of(session: Session, order: Order) -> Callable[[], Iterator[MaskUpdate]]:
-    """Return what computes the masks, in the thread; what is wrong is told at once."""
+def work_of(session: Session, order: Order) -> Callable[..., Iterator[MaskUpdate]]:
+    """Return what computes the masks, in the thread; what is wrong is told at once.
+
+    Parameters
+    ----------
+    session : Session
+    order : Order
+
+    Returns
+    -------
+    callable
+        Yields masks with their views. It may be given what tells, asked before each view, whether
+        to stop.
+    """
     stack = session.stack
     if order.solid and not is_solid(stack):
         raise InputError("the frames of this image are no slices of a body: work slice by slice")
     _check(order, stack.volume)
-    frames = stack.of_labels(session.labels)
     spacing, _ = scale_of(stack, solid=order.solid)
-    ids, locked, accepted = order.object_ids, session.locked, session.accepted
-    scores = session.scores
+    ids, locked, views = order.object_ids, session.locked, views_of(session, order)
+    accepted = {view: session.accepted_of(view) for view in views}
+    scores = {view: session.scores_of(view) for view in views}
     if not set(ids) - locked:
         # Says what is wrong with them.
-        cleaned(frames, spacing, FillHoles(), ids, locked=locked)
+        cleaned(session.frames_of(stack.view), spacing, FillHoles(), ids, locked=locked)
 
-    def work() -> Iterator[MaskUpdate]:
-        operation = _operation(order, stack)
-        return cleaned(
-            frames, spacing, operation, ids, locked=locked, accepted=accepted, scores=scores
-        )
+    def work(is_stopped: Callable[[], bool] = lambda: False) -> Iterator[MaskUpdate]:
+        operation_in = _operations(session, order)
+        # Masks are written while the next views are worked on, which share no voxel with them.
+        for view in views:
+            if is_stopped():
+                return
+            yield from cleaned(
+                session.frames_of(view),
+                spacing,
+                operation_in(view),
+                ids,
+                locked=locked,
+                accepted=accepted[view],
+                scores=scores[view],
+                view=view,
+            )
 
     return work
+
+
+def views_of(session: Session, order: Order) -> tuple[View, ...]:
+    """Return the views that an order is about."""
+    return session.parallel_views if order.everywhere else (session.stack.view,)
 
 
 def _check(order: Order, volume: Volume) -> None:
@@ -93,12 +136,14 @@ def _check(order: Order, volume: Volume) -> None:
         )
 
 
-def _operation(order: Order, stack: FrameStack) -> Operation:
-    """Return what is to be done; reads the layer to restrict to, so it is for the thread."""
-    if order.layer is None or order.kind != "restrict":
-        return _simple(order)
-    inside = stack.of_labels(np.asarray(_data(order.layer)))
-    return Restrict(inside, order.layer.name)
+def _operations(session: Session, order: Order) -> Callable[[View], Operation]:
+    """Return what tells what to do in a view; reads the layer to restrict to: for the thread."""
+    layer = order.layer
+    if layer is None or order.kind != "restrict":
+        simple = _simple(order)
+        return lambda view: simple
+    inside, name = np.asarray(_data(layer)), layer.name
+    return lambda view: Restrict(session.frames_of(view, inside), name)
 
 
 def _simple(order: Order) -> Operation:
@@ -115,7 +160,7 @@ def text_of(order: Order) -> str:
     """Return an order in words, for the history."""
     what = f"keep inside {order.layer.name}" if order.layer is not None else _simple(order).text
     ids = ", ".join(map(str, order.object_ids))
-    return f"{what}, object {ids}"
+    return f"{what}, object {ids}{', everywhere' if order.everywhere else ''}"
 
 
 def _data(layer: Labels) -> Any:
@@ -125,6 +170,25 @@ def _data(layer: Labels) -> Any:
 def is_solid(stack: FrameStack) -> bool:
     """Whether frames are slices of a body, not moments."""
     return stack.axis is not None and stack.volume.label_axes[stack.axis] != "t"
+
+
+def further_axis(axes: str, axis: int | None) -> int | None:
+    """Return the axis of an image that is neither that of its frames nor in them, None if none.
+
+    Parameters
+    ----------
+    axes : str
+        The letters of its axes, as in `Volume.label_axes`, of which there are four at most.
+    axis : int or None
+        The one that frames are taken along.
+    """
+    others = [i for i in range(len(axes)) if i != axis][:-2]
+    return others[0] if others else None
+
+
+def noun_of(letter: str) -> str:
+    """Return what one place along an axis is called."""
+    return "time point" if letter == "t" else "slice"
 
 
 def scale_of(stack: FrameStack, *, solid: bool) -> tuple[tuple[float, float, float], str]:

@@ -32,6 +32,7 @@ _TIPS: dict[Kind, str] = {
     "restrict": "What lies outside of the labels of another layer goes",
 }
 _AMOUNTS = {"smooth": "Strength", "small": "Smaller than"}
+_WHERE = "Only the {0} on show, or every {0} of the image as one step, each for itself"
 _LEAST, _MOST, _DECIMALS = 0.001, 1e6, 3
 _NO_LAYER = "add the mask as a labels layer"
 
@@ -56,6 +57,7 @@ class CleanupPanel(Fold):
         self._amount_name = QLabel("")
         self.layer = Choice("A labels layer of the image's shape; all its labels count as inside")
         self.how = Choice("Each slice for itself, or all slices together")
+        self.where = Choice(_WHERE.format("time point"))
         self.objects = Choice(
             "Which objects to clean up; locked ones and accepted slices stay as they are",
             {"one": "Selected object", "all": "All objects"},
@@ -73,12 +75,14 @@ class CleanupPanel(Fold):
         """Show what can be done now."""
         kind = self._kind
         self._offer_ways(kind)
+        self._offer_places()
         self._offer_layers()
         self._show_amount(kind)
         for widget, shown in (
             (self.amount, kind in _AMOUNTS),
             (self.layer, kind == "restrict"),
             (self.how, kind != "restrict"),
+            (self.where, bool(self._cleaner.beside)),
         ):
             self.form.setRowVisible(widget, shown)
         ready = self._controller.state == "idle" and bool(self._ids)
@@ -87,7 +91,7 @@ class CleanupPanel(Fold):
         self.look.setEnabled(ready and not is_busy)
         self.look.setText("Looking…" if is_busy else "Preview")
         self.apply.setEnabled(ready)
-        changes = preview is not None and bool(preview.frames)
+        changes = preview is not None and bool(preview.places)
         self.next.setVisible(changes)
         self.cancel.setVisible(is_busy or preview is not None)
         self.note.setVisible(preview is not None)
@@ -113,19 +117,39 @@ class CleanupPanel(Fold):
         locked = desk.session.locked
         return tuple(info.id for info in self._controller.objects if info.id not in locked)
 
+    def _ids_everywhere(self) -> tuple[int, ...]:
+        """Return the objects that are meant, with those that are at other places alone."""
+        desk = self._controller.bench.desk
+        if desk is None or desk.session is None or self.objects.currentData() == "one":
+            return self._ids
+        further = self._cleaner.objects_everywhere() - {*self._ids, *desk.session.locked}
+        return (*self._ids, *sorted(further))
+
     def _order(self) -> Order:
         kind = self._kind
         return Order(
             kind,
-            self._ids,
+            self._ids_everywhere() if self._everywhere else self._ids,
             solid=self._solid,
             amount=self.amount.value() if kind in _AMOUNTS else 1.0,
             layer=self._wanted if kind == "restrict" else None,
+            everywhere=self._everywhere,
         )
 
     @property
     def _solid(self) -> bool:
         return self._kind != "restrict" and bool(self.how.currentData())
+
+    @property
+    def _everywhere(self) -> bool:
+        return bool(self._cleaner.beside) and bool(self.where.currentData())
+
+    def _offer_places(self) -> None:
+        noun = self._cleaner.beside
+        if noun:
+            choices = {False: f"This {noun}", True: f"All {noun}s"}
+            self.where.show_choices(choices.items(), bool(self.where.currentData()))
+            self.where.setToolTip(_WHERE.format(noun))
 
     def _offer_ways(self, kind: Kind) -> None:
         ways = {False: "slice by slice"}
@@ -189,13 +213,14 @@ class CleanupPanel(Fold):
         form.addRow(self._amount_name, self.amount)
         form.addRow("Layer", self.layer)
         form.addRow("How", self.how)
+        form.addRow("Where", self.where)
         form.addRow("Objects", self.objects)
         form.addRow(row(self.look, self.apply))
         form.addRow(row(self.next, self.cancel))
         form.addRow(self.note)
         self.kind.on_chosen(self._choose_kind)
         self.layer.on_chosen(self._choose_layer)
-        for choice in (self.how, self.objects):
+        for choice in (self.how, self.where, self.objects):
             choice.on_chosen(lambda _: self._forget())
         self.amount.valueChanged.connect(lambda _: self._forget())
 
@@ -215,7 +240,7 @@ class _Amount(QDoubleSpinBox):
 
 
 def _told(preview: Preview) -> str:
-    if not preview.frames:
+    if not preview.places:
         return str(preview)
     gone, come = (f"<span style='color:{COLOURS[i]}'>■</span>" for i in (GONE, COME))
     return f"{gone} {preview.removed:,} px go, {come} {preview.added:,} px come, on {preview.where}"

@@ -262,6 +262,7 @@ class Desk:
             window=self.source.window(settings),
             channel=self.source.channel(settings),
             level=self.source.level(settings),
+            zoom=settings.zoom,
             base=self.source.base(),
             cache_mb=settings.cache_mb,
         )

@@ -47,7 +47,7 @@ class ModelsPanel(Section):
         self.model = _ModelChoice(controller.model_files)
         self.row = DownloadRow(controller.model_files)
         self.device = Choice("Where the model runs: Automatic takes a GPU if there is one", DEVICES)
-        self.more = Fold("More", "Device, precision, memory, image size, weights of your own")
+        self.more = Fold("More", "Device, precision, memory, image size, weights of your own, zoom")
         self.precision = Choice(
             "Numbers of the image encoder: half precision is faster where the hardware has it, and "
             "rounds; Automatic chooses by the hardware",
@@ -61,6 +61,7 @@ class ModelsPanel(Section):
         self.image_size = Choice("Side of the model's input: smaller is faster and coarser")
         self.weights = button("", "", self._choose_weights)
         self.own = QToolButton()
+        self.zoom = QCheckBox("Zoom in on objects of large images")
         self.prefetch = QCheckBox("Prepare frames in the background")
         self._lay_out()
         for name, choice in (
@@ -71,6 +72,7 @@ class ModelsPanel(Section):
             ("image_size", self.image_size),
         ):
             choice.on_chosen(partial(self._configure, name))
+        self.zoom.toggled.connect(lambda on: self._configure("zoom", "auto" if on else "off"))
         self.prefetch.toggled.connect(partial(self._configure, "prefetch"))
         self._model_files.changed.connect(self._on_files)
 
@@ -82,6 +84,7 @@ class ModelsPanel(Section):
         self.device.show_value(settings.device, settings.device)
         self.precision.show_value(settings.precision, settings.precision)
         self.memory.show_value(settings.memory, settings.memory)
+        self.zoom.setChecked(settings.zoom == "auto")
         self.prefetch.setChecked(settings.prefetch)
         sizes = sorted({*IMAGE_SIZES, settings.image_size or IMAGE_SIZES[0]})
         self.image_size.show_choices(
@@ -100,6 +103,11 @@ class ModelsPanel(Section):
         for widget in (self.model, self.row):
             self.body.addWidget(widget)
         self.body.addWidget(self.more)
+        self.zoom.setToolTip(
+            "On frames larger than twice the model's input, the model sees the surroundings of "
+            "each object, which follow it, instead of the whole frame made small. Off is for "
+            "objects that fill such a frame"
+        )
         self.prefetch.setToolTip(
             "While nothing else is to be done, the model looks at the frames around the one on "
             "show, so that their masks come at once"
@@ -119,6 +127,7 @@ class ModelsPanel(Section):
         form.addRow("Memory", self.memory)
         form.addRow("Image size", self.image_size)
         form.addRow("Weights", weights)
+        form.addRow(self.zoom)
         form.addRow(self.prefetch)
 
     def _on_files(self) -> None:
@@ -182,6 +191,8 @@ class ModelsPanel(Section):
             unusual.append(settings.memory)
         if settings.has_memory and settings.image_size is not None:
             unusual.append(f"{settings.image_size} px")
+        if settings.zoom != "auto":
+            unusual.append("no zoom")
         if settings.checkpoint is not None:
             unusual.append(_short(Path(settings.checkpoint).name))
         return unusual

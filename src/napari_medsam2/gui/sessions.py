@@ -107,6 +107,7 @@ class SessionKeeper:
             at=recipe.at,
             channel=recipe.channel,
             level=recipe.level,
+            zoom=recipe.zoom,
             labels=labels,
         )
         needs_prompts = True

@@ -14,6 +14,7 @@ from napari_medsam2.windows import CT_PRESETS
 if TYPE_CHECKING:
     from napari_medsam2.channels import Channels
     from napari_medsam2.models import ModelCard
+    from napari_medsam2.session_base import Zoom
     from napari_medsam2.volume import Volume
     from napari_medsam2.windows import WindowChoice
 
@@ -86,6 +87,8 @@ class Settings:
         A key of `MEMORIES`; for models that have one.
     image_size : int or None
         Side of the network's input, for models that can change it; None is the model's own.
+    zoom : {"auto", "off"}
+        Whether the model is shown the surroundings of each object of a large frame, or all of it.
     prefetch : bool
         Whether frames are embedded before they are asked for.
     cache_mb : float
@@ -105,6 +108,7 @@ class Settings:
     checkpoint: str | None = None
     memory: str = "sam2"
     image_size: int | None = None
+    zoom: Zoom = "auto"
     prefetch: bool = True
     cache_mb: float = DEFAULT_CACHE_MB
     known: ModelCard | None = field(default=None, repr=False, compare=False)
@@ -185,6 +189,7 @@ class Recipe:
     window: WindowChoice
     channel: Channels
     level: int | None = None
+    zoom: Zoom = "auto"
     base: Volume | None = None
     cache_mb: float = field(default=DEFAULT_CACHE_MB, compare=False)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from napari_medsam2.frames import FrameStack
     from napari_medsam2.models.base import (
         FramePrompt,
         MemorySegmenter,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
         Segmenter,
     )
     from napari_medsam2.prompts import Prompt
-    from napari_medsam2.volume import FrameStack, Volume
+    from napari_medsam2.volume import Volume
     from napari_medsam2.windows import Window, WindowChoice
 
     from .embeddings import EmbeddingCache

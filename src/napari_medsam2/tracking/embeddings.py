@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_medsam2.frames import FrameStack
     from napari_medsam2.models.base import Embedding, Segmenter
-    from napari_medsam2.volume import FrameStack
     from napari_medsam2.windows import Window
 
 __all__ = [
