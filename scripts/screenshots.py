@@ -3,8 +3,8 @@
     python scripts/screenshots.py                 on a desktop
     xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/screenshots.py
 
-Everything in them is real: the samples that come with the package, boxes as a person would draw
-them, LiteMedSAM's own masks.
+Everything in them is real: the samples that come with the package and with scikit-image, boxes and
+clicks as a person would give them, LiteMedSAM's own masks.
 """
 
 from __future__ import annotations
@@ -34,6 +34,21 @@ ORGANS = {
     2: ("spleen", (88, 145, 131, 163)),
     3: ("left kidney", (101, 119, 131, 146)),
 }
+# The same and one more on a coronal slice, (z0, x0, z1, x1).
+CORONAL = 108
+CORONAL_ORGANS = {
+    1: ("liver", (10, 32, 36, 81)),
+    2: ("spleen", (12, 144, 39, 164)),
+    3: ("left kidney", (7, 120, 30, 145)),
+    4: ("right kidney", (5, 47, 27, 72)),
+}
+# Glands of scikit-image's stained section.
+GLANDS = [(303, 248, 510, 388), (0, 272, 298, 464)]
+# Middles of galaxies, (y, x), in its Hubble deep field of 872 x 1000 pixels.
+GALAXIES = [
+    *((473, 726), (440, 514), (716, 423), (402, 420), (738, 773), (358, 485)),
+    *((597, 498), (553, 482), (609, 811), (722, 541), (560, 790), (490, 978)),
+]
 
 
 def main() -> int:
@@ -210,6 +225,57 @@ def measures(viewer: napari.Viewer, path: Path) -> None:
     shoot(viewer, path)
 
 
+def channels(viewer: napari.Viewer, path: Path) -> None:
+    """Two glands of a section, seen by two of its stains together."""
+    from skimage.color import rgb2hed
+    from skimage.data import immunohistochemistry
+
+    stains = rgb2hed(immunohistochemistry())
+    layers = [
+        viewer.add_image(
+            as_uint16(stains[..., i]), name=name, colormap=colour, blending="additive"
+        )
+        for i, name, colour in ((0, "haematoxylin", "green"), (2, "DAB", "magenta"))
+    ]
+    controller, _ = dock(viewer)
+    controller.bench.use(layers[0])
+    controller.blend_channels(layers)
+    for object_id, box in enumerate(GLANDS, 1):
+        controller.session.add_box(0, box, object_id, name="gland")
+    finish(controller, controller.segment_slice)
+    controller.use_box_tool()
+    shoot(viewer, path)
+
+
+def coronal(viewer: napari.Viewer, path: Path) -> None:
+    """Four organs, prompted in the coronal view and carried along y."""
+    controller, _ = phantom(viewer)
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_current_step(1, CORONAL)
+    for object_id, (name, box) in CORONAL_ORGANS.items():
+        controller.session.add_box(CORONAL, box, object_id, name=name)
+    finish(controller, controller.propagate)
+    viewer.dims.set_current_step(1, CORONAL)
+    fit(viewer)
+    controller.use_box_tool()
+    shoot(viewer, path)
+
+
+def slide(viewer: napari.Viewer, path: Path) -> None:
+    """Galaxies of a large picture, one click each."""
+    from skimage.data import hubble_deep_field
+
+    viewer.add_image(hubble_deep_field(), name="hubble")
+    controller, _ = dock(viewer)
+    for object_id, place in enumerate(GALAXIES, 1):
+        controller.session.add_points(0, [place], [1], object_id)
+    finish(controller, controller.segment_slice)
+    controller.use_point_tool()
+    viewer.scene.camera.center = (560, 650)
+    viewer.scene.camera.zoom = 1.5
+    shoot(viewer, path)
+
+
 PICTURES: dict[str, Callable[[Any, Path], None]] = {
     "first-box": first_box,
     "running": running,
@@ -222,6 +288,9 @@ PICTURES: dict[str, Callable[[Any, Path], None]] = {
     "review": review,
     "cleaning": cleaning,
     "measures": measures,
+    "channels": channels,
+    "coronal": coronal,
+    "slide": slide,
 }
 
 
@@ -256,11 +325,24 @@ def dock(viewer: napari.Viewer) -> tuple[Any, Any]:
     widget.hints.hide()
     # Pictures are no work that anybody would resume.
     widget.controller.autosaver.configure(False, 60)
-    # The canvas has become narrower: fit the image into it again.
+    # The canvas has become narrower.
+    fit(viewer)
+    return widget.controller, widget
+
+
+def fit(viewer: napari.Viewer) -> None:
+    """Fit the image into the canvas."""
     settle(lambda: True)
     viewer.reset_view()
     viewer.scene.camera.zoom *= 1.15
-    return widget.controller, widget
+
+
+def as_uint16(pixels: Any) -> Any:
+    """Spread all but the faintest and brightest hundredth of some pixels over 16 bits."""
+    import numpy as np
+
+    low, high = np.percentile(pixels, (1, 99))
+    return (np.clip((pixels - low) / (high - low), 0, 1) * 65535).astype(np.uint16)
 
 
 def draw_organs(controller: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,16 @@ def session_maker(model: BrightModel) -> Any:
         return session
 
     return make
+
+
+@pytest.fixture(scope="module", autouse=True)
+def old_objects_rest() -> None:
+    """Let full collections, of which napari's viewers ask for several a test, be short.
+
+    They take half a second each with all that a long run has loaded; none of that is a test's.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ class Knot:
 @pytest.fixture(autouse=True)
 def collector():
     """Leave the collector as it was, and a look at everything behind."""
+    gc.unfreeze()
     gc.collect()
     before = gc.isenabled(), gc.get_threshold(), sys.getswitchinterval()
     yield before
