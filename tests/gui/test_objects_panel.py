@@ -19,6 +19,7 @@ from napari_medsam2.gui.objects_table import (
     SIZE,
     SLICES,
     WORST,
+    ObjectsTable,
     told_size,
 )
 from napari_medsam2.gui.widget import MedSAM2Widget
@@ -164,9 +165,32 @@ def test_the_order_of_the_rows_says_who_wins(widget, qtbot):
         (56.78, "um3", "56.8 µm³"),
         (999.4, "mm3", "999 mm³"),
         (12345.0, "mm3", "12.3 ml"),
-        (1234567.0, "px", "1,234,567 px"),
+        (99999.0, "px", "99,999 px"),
+        (1234567.0, "px", "1.23M px"),
+        (250000.0, "um3", "0.25M µm³"),
         (8400.0, "um2", "8,400 µm²"),
     ],
 )
 def test_sizes_in_words(size, unit, text):
     assert told_size(ObjectInfo(1, "", 0, 0, (1, 1, 1, 1), size=size, unit=unit)) == text
+
+
+def test_sizes_to_the_last_pixel():
+    info = ObjectInfo(1, "", 0, 0, (1, 1, 1, 1), size=1234567.0, unit="px")
+    assert told_size(info, exactly=True) == "1,234,567 px"
+
+
+def test_names_have_the_room_that_numbers_leave(qtbot):
+    table = ObjectsTable()
+    qtbot.addWidget(table)
+    table.resize(340, 200)
+    table.show()
+    colour = (1.0, 0.0, 0.0, 1.0)
+    table.show_objects([ObjectInfo(3, "right kidney", 1, 30, colour, 4, 118e3, "mm3", 0.36)], 3)
+    qtbot.waitUntil(
+        lambda: table.columnWidth(NAME) > table.fontMetrics().horizontalAdvance("right kidney")
+    )
+    table.show_objects([ObjectInfo(65535, "x", 1, 30, colour, 4, 99_999.0, "px", 0.36)], 65535)
+    for column, text in ((ID, "65535"), (SLICES, "30 ✓4"), (SIZE, "99,999 px")):
+        assert table.item(0, column).text() == text
+        assert table.columnWidth(column) > table.fontMetrics().horizontalAdvance(text) + 4

@@ -179,8 +179,10 @@ class Bench:
         InputError
             If there is no image.
         """
-        changed = self.require_desk().source.blend(layers)
+        desk = self.require_desk()
+        changed = desk.source.blend(layers)
         if changed:
+            desk.results.rise(desk.source.layers)
             self._reset_window()
             self.changed.emit()
         return changed

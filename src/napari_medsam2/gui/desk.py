@@ -124,7 +124,7 @@ class Desk:
         """Go on with a session that was opened, its labels and its prompts."""
         self.source.adopt(session.volume, session.stack.channel)
         self.results.replace(session.labels)
-        self.results.ensure(session.volume)
+        self.results.ensure(session.volume, self.source.layers)
         self._show_position(session)
         self.keeper.adopt(session, self._recipe(settings))
         self.keeper.follow()
@@ -222,7 +222,7 @@ class Desk:
     def show_results(self) -> None:
         """Make the result layer if there is none, and put all layers where the image is."""
         self._wants_results, self._results_due = False, None
-        self.results.ensure(self.volume())
+        self.results.ensure(self.volume(), self.source.layers)
         self.results.align()
         self.prompts.align()
 

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["HintPanel"]
 
-_ACCENT = "#2a9fd6"
+_ACCENT = "#1b6f99"  # white on it can be read
 _CARD = """
 HintPanel { background: rgba(42, 159, 214, 36); border-radius: 6px; }
 HintPanel QLabel { background: transparent; }
 """
 _NUMBER = f"background: {_ACCENT}; color: white; border-radius: 9px; font-weight: bold"
 _PLAIN = "background: transparent; border: none; padding: 0px"
-_LINK = f"{_PLAIN}; color: {_ACCENT}; text-decoration: underline"
+# In the colour of the text, as no blue can be read on both a light and a dark card.
+_LINK = f"{_PLAIN}; text-decoration: underline"
 
 
 class HintPanel(QFrame):

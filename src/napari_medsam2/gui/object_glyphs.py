@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["OBJECT_GLYPHS", "mark"]
 
 _MARK = 16  # side of a mark in the table
-_FAINT = 0.25
+_FAINT = 0.45
 
 
 def _new(painter: QPainter, colour: QColor) -> None:

@@ -36,7 +36,9 @@ _TIPS = {
     WORST: "The lowest confidence on a slice, 0 to 1",
 }
 _HEADERS = ("", "", "Id", "Name", "", "Slices", "Size", "Worst")
-_WIDTHS = {SEEN: 21, LOCKED: 21, ID: 38, PROMPTS: 28, SLICES: 50, SIZE: 58, WORST: 40}
+_WIDTHS = {SEEN: 21, LOCKED: 21, ID: 36, PROMPTS: 22, SLICES: 38, SIZE: 38, WORST: 38}
+_PADDING, _SWATCH = 10, 18
+_MILLIONS = 100_000  # from here on sizes are told in millions
 
 
 class ObjectsTable(QTableWidget):
@@ -87,6 +89,7 @@ class ObjectsTable(QTableWidget):
                     self._make_rows(len(objects))
                 for row, info in enumerate(objects):
                     self._write_row(row, info)
+                self._fit_columns()
                 if not rows_stay:
                     self._select([o.id for o in objects if o.id in selected])
             if not rows_stay:
@@ -128,6 +131,16 @@ class ObjectsTable(QTableWidget):
                 for row, info in enumerate(self._shown):
                     self._write_row(row, info)
 
+    def _fit_columns(self) -> None:
+        """Make columns as wide as what stands in them, and leave the rest to the names."""
+        self.ensurePolished()
+        measure = self.fontMetrics()
+        for column in (ID, PROMPTS, SLICES, SIZE, WORST):
+            texts = [self._cell(row, column).text() for row in range(self.rowCount())]
+            widest = max((measure.horizontalAdvance(text) for text in texts), default=0)
+            icon = _SWATCH if column == ID else 0
+            self.setColumnWidth(column, max(_WIDTHS[column], widest + icon + _PADDING))
+
     def _fit_height(self, n: int) -> None:
         rows = min(max(n, _LEAST_ROWS), _MOST_ROWS)
         self.setFixedHeight((rows + 1) * _ROW_HEIGHT + 8)
@@ -159,6 +172,7 @@ class ObjectsTable(QTableWidget):
         for column, text in texts.items():
             self._cell(row, column).setText(text)
         self._cell(row, NAME).setToolTip(info.name)
+        self._cell(row, SIZE).setToolTip(told_size(info, exactly=True))
         self._cell(row, ID).setIcon(swatch(info.colour))
         self._cell(row, SEEN).setIcon(mark("hidden" if info.is_hidden else "shown", ink))
         self._cell(row, LOCKED).setIcon(mark("locked" if info.is_locked else "unlocked", ink))
@@ -193,15 +207,22 @@ class ObjectsTable(QTableWidget):
             self.locked.emit(info.id)
 
 
-def told_size(info: ObjectInfo) -> str:
-    """Return the size of an object in words: "12.3 ml", "840 µm²", "1,204 px"."""
+def told_size(info: ObjectInfo, *, exactly: bool = False) -> str:
+    """Return the size of an object in words: "12.3 ml", "840 µm²", "1,204 px", "2.35M px".
+
+    Parameters
+    ----------
+    info : ObjectInfo
+    exactly : bool
+        Without millions, however many digits it takes.
+    """
     if info.size is None:
         return "…"
-    if info.unit == "px":
-        return f"{info.size:,.0f} px"
     size, unit = info.size, info.unit
     if unit == "mm3" and size >= 1000:
         size, unit = size / 1000, "ml"
     unit = unit.replace("um", "µm").replace("3", "³").replace("2", "²")
-    digits = 0 if size >= 100 or size == 0 else 1 if size >= 10 else 2
+    if size >= _MILLIONS and not exactly:
+        return f"{size / 1e6:.2f}M {unit}"
+    digits = 0 if unit == "px" or size >= 100 or size == 0 else 1 if size >= 10 else 2
     return f"{size:,.{digits}f} {unit}"

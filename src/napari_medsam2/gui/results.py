@@ -75,18 +75,31 @@ class ResultLayer:
         assert self._array is not None
         return self._array
 
-    def ensure(self, volume: Volume) -> Labels:
-        """Return the result layer, made if there is none."""
+    def ensure(self, volume: Volume, blended: Iterable[Image] = ()) -> Labels:
+        """Return the result layer; if there is none, make it above the image and its channels."""
         array = self.array(volume)
         if self.layer is None:
             layer = new_labels(self.image, array, volume)
             add_behind_selection(self.viewer, layer)
-            # Right above the image, so that prompts stay on top.
-            layers = self.viewer.layers
-            layers.move(layers.index(layer), layers.index(self.image) + 1)
             self.layer = layer
+            # Right above the image, so that prompts stay on top.
+            self._move_above((self.image, *blended))
             self.created.emit(layer)
         return self.layer
+
+    def rise(self, blended: Iterable[Image]) -> None:
+        """Lie above other channels, too, which would tint the masks."""
+        layers = self.viewer.layers
+        channels = [layer for layer in blended if layer in layers]
+        if self.layer in layers and any(
+            layers.index(channel) > layers.index(self.layer) for channel in channels
+        ):
+            self._move_above(channels)
+
+    def _move_above(self, images: Iterable[Image]) -> None:
+        layers = self.viewer.layers
+        top = max(layers.index(image) for image in images if image in layers)
+        layers.move(layers.index(self.layer), top + 1)
 
     def replace(self, array: NDArray[Any]) -> None:
         """Show another array of the same shape, as a session that was opened brings it."""

@@ -114,7 +114,8 @@ class ResumeBar(QFrame):
 
 
 def _told(offer: Leftover, name: str, others: int) -> str:
-    objects = f"{offer.n_objects} object{'' if offer.n_objects == 1 else 's'}"
+    # A space that no line ends at.
+    objects = f"{offer.n_objects}\u00a0object{'' if offer.n_objects == 1 else 's'}"
     more = f", and {others} more" if others else ""
     return f"Unsaved work on {_shortened(name)} from {_when(offer.time)} ({objects}){more}"
 

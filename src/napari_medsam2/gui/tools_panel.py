@@ -91,7 +91,6 @@ class ToolsPanel(Section):
         said = controller.said_here()
         object_id = controller.tools.object_id
         self.said.setText(f"Object {object_id} here: {said or 'no prompt'}")
-        self.said.setEnabled(bool(said))
         self.clear.setEnabled(bool(said))
 
     def _tip(self, name: str) -> str:
@@ -112,7 +111,7 @@ class ToolsPanel(Section):
         choices += [(layer, f"of {layer.name}") for layer in layers]
         chosen = self.source.currentData()
         self.source.show_choices(choices, chosen if chosen in layers else _RESULT)
-        self.source.setEnabled(refusal is None and bool(layers))
+        self.source.setEnabled(refusal is None)
 
     def _layers(self) -> list[Labels]:
         desk = self._controller.bench.desk

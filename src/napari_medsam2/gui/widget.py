@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MedSAM2Widget"]
 
+_GAP = 8  # pixels between panels
 _POLL_MS = 15
 # While nothing happens, to see whether the work is to be saved.
 _SLOW_POLL_MS = 1000
@@ -105,6 +106,8 @@ class MedSAM2Widget(QWidget):
             self.review.open,
         )
         self.message = _line("What happened last")
+        self.message.setContentsMargins(6, 3, 6, 3)
+        self.message.hide()
         self.engine = _line("Model, device and intensity window in use")
         self.panels = (
             *(self.image, self.models, self.tools, self.objects, self.segment),
@@ -176,7 +179,7 @@ class MedSAM2Widget(QWidget):
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 4, 6, 4)
-        column.setSpacing(10)
+        column.setSpacing(_GAP)
         column.addWidget(self.resume_bar)
         column.addWidget(self.hints)
         self.image.heading.addWidget(HelpButton())
@@ -184,7 +187,6 @@ class MedSAM2Widget(QWidget):
             column.addWidget(panel)
             if panel is self.segment:
                 column.addWidget(self.review_strip)
-        column.addWidget(self.message)
         column.addWidget(self.engine)
         column.addStretch(1)
         scroll = QScrollArea()
@@ -194,7 +196,10 @@ class MedSAM2Widget(QWidget):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
         outer.addWidget(scroll)
+        # Always in sight, wherever one has scrolled to.
+        outer.addWidget(self.message)
         self.setMinimumWidth(350)
 
     def _connect(self, viewer: Viewer) -> None:
@@ -264,6 +269,7 @@ class MedSAM2Widget(QWidget):
 
     def _show_message(self, text: str) -> None:
         self.message.setText(text)
+        self.message.setVisible(bool(text))
 
     def _show_preferences(self, preferences: Preferences) -> None:
         self.hints.show_keys(preferences.keys)

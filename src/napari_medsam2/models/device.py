@@ -65,7 +65,8 @@ def choose_device(wanted: str = "auto") -> Device:
             return Device("cuda", f"cuda: {torch.cuda.get_device_name()} was found")
         if torch.backends.mps.is_available():
             return Device("mps", "mps: Apple GPU was found, no CUDA")
-        return Device("cpu", f"cpu: no CUDA or MPS device ({torch.get_num_threads()} threads)")
+        n = torch.get_num_threads()
+        return Device("cpu", f"cpu: no CUDA or MPS device ({n} thread{'s' * (n > 1)})")
     kind, _, index = wanted.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
         raise DeviceError(f"unknown device {wanted!r}; use auto, cpu, cuda, cuda:N or mps")
