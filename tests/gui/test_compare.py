@@ -204,6 +204,16 @@ class TestPartners:
         assert comparison.missed == (7,)
         assert comparison.mean_dice == comparison.objects[1].dice / 2
 
+    def test_numbers_that_meet_by_chance_make_no_pair(self, controller, viewer_model, labels):
+        truth = np.zeros(SHAPE, np.int16)
+        truth[:, 0:10, 0:9] = 2  # where object 1 is
+        truth[:, 20:30, 0:9] = 1  # where object 2 is
+        truth[:, 40:50, 0:2] = 5
+        truth[:, 40:50, 2:10] = 6
+        comparison = compared(controller, viewer_model.add_labels(truth))
+        assert [(o.id, o.true_id) for o in comparison.objects] == [(1, 2), (2, 1), (5, 5)]
+        assert comparison.missed == (6,)
+
     def test_a_truth_that_is_empty(self, controller, viewer_model, labels):
         said: list[str] = []
         controller.message.connect(said.append)

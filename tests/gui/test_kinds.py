@@ -84,6 +84,20 @@ def test_other_layers_are_blended_as_channels(two, open_controller, watching):
     assert two.layers["nuclei [MedSAM2]"].data.shape == SHAPE
 
 
+@pytest.mark.parametrize("is_blended_first", [True, False])
+def test_masks_lie_above_the_channels_and_below_the_prompts(two, open_controller, is_blended_first):
+    controller = open_controller(two)
+    controller.bench.use(two.layers["nuclei"])
+    draw(controller)
+    if not is_blended_first:
+        segmented(controller)
+    controller.blend_channels([two.layers["walls"]])
+    segmented(controller)
+    assert [layer.name for layer in two.layers] == [
+        *("nuclei", "walls", "nuclei [MedSAM2]", "nuclei boxes")
+    ]
+
+
 def test_prompts_and_history_outlive_another_choice_of_channels(two, open_controller):
     controller = open_controller(two)
     controller.bench.use(two.layers["nuclei"])

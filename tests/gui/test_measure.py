@@ -258,12 +258,12 @@ class TestPanel:
         self.measure(widget, panel, qtbot)
         disc, bar = self.cells(panel)
         voxels = int((widget.controller.session.labels == 1).sum())
-        assert disc[:2] == ["1", f"{3 * voxels:,}"]
-        assert bar == ["5", "144.0", "12.4", "4.12", "20.0"]
+        assert disc[:3] == ["1", "disc", f"{3 * voxels:,}"]
+        assert bar == ["5", "", "144.0", "12.4", "4.12", "20.0"]
         horizontal = Qt.Orientation.Horizontal
         model = panel.table.model()
-        assert [model.headerData(c, horizontal) for c in range(5)] == [
-            *("Id", "Volume\npx³", "Long\npx", "Short\npx", "Mean")
+        assert [model.headerData(c, horizontal) for c in range(6)] == [
+            *("Id", "Name", "Volume\npx³", "Long\npx", "Short\npx", "Mean")
         ]
         tip = model.data(model.index(1, 0), Qt.ItemDataRole.ToolTipRole)
         assert "48 pixels, 144.0 px³" in tip
@@ -290,6 +290,23 @@ class TestPanel:
         where = table.visualRect(model.index(1, 1)).center()
         QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(where))
         assert widget.controller.viewer.dims.current_step[0] == 4
+
+    def test_what_is_large_is_told_in_millilitres(self, stack, model, qtbot):
+        from napari_medsam2.gui.measure_panel import MeasurePanel
+
+        _, controller = in_millimetres(stack, model)
+        labels = segmented(controller)
+        labels[2:4] = 1
+        measured(controller)
+        panel = MeasurePanel(controller)
+        qtbot.addWidget(panel)
+        panel.refresh()
+        horizontal = Qt.Orientation.Horizontal
+        assert panel.model.headerData(2, horizontal) == "Volume\nml"
+        disc, _ = self.cells(panel)
+        cubic = int((labels == 1).sum()) * 5.0 * 0.5 * 0.25
+        assert float(disc[2]) == pytest.approx(cubic / 1000, abs=0.005)
+        controller.close()
 
     def test_lines_come_and_go(self, widget, panel, qtbot):
         viewer = widget.controller.viewer
@@ -358,5 +375,5 @@ def test_a_long_movie_fills_no_table_with_rows_that_nobody_sees(qtbot, stack, mo
     panel.refresh()
     panel.table.grab()
     assert len(set(asked)) < 40
-    assert panel.model.data(panel.model.index(n - 1, 1)) == str(n - 1)
+    assert panel.model.data(panel.model.index(n - 1, 2)) == str(n - 1)
     controller.close()

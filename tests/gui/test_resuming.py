@@ -79,12 +79,21 @@ def test_a_click_resumes(leave, show, stack, qtbot):
     widget = show(stack)
     bar = bar_of(widget, qtbot)
     assert bar.text.text().startswith("Unsaved work on disc from ")
-    assert bar.text.text().endswith(" (1 object)")
+    assert bar.text.text().endswith(" (1\u00a0object)")
     click(bar.resume, qtbot)
     idle(widget)
     np.testing.assert_array_equal(widget.controller.session.labels, labels)
     qtbot.waitUntil(lambda: not bar.isVisible())
     assert "Resumed the work of" in widget.message.text()
+
+
+def test_the_first_steps_make_room_for_the_bar(leave, show, stack, qtbot):
+    leave()
+    widget = show(stack)
+    qtbot.waitUntil(widget.hints.isVisible)
+    bar_of(widget, qtbot)
+    qtbot.waitUntil(lambda: not widget.hints.isVisible())
+    assert not widget.hints.is_dismissed
 
 
 def test_without_an_image_the_file_is_opened(leave, show, stack, qtbot, tmp_path):
@@ -118,7 +127,7 @@ def test_later_hides_the_bar_and_deletes_nothing(leave, show, stack, qtbot):
     leave(frame=3)
     widget = show(stack)
     bar = bar_of(widget, qtbot)
-    assert bar.text.text().endswith("(1 object), and 1 more")
+    assert bar.text.text().endswith("(1\u00a0object), and 1 more")
     click(bar.later, qtbot)
     qtbot.waitUntil(lambda: not bar.isVisible())
     assert len(leftovers()[0]) == 2

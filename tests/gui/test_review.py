@@ -117,11 +117,14 @@ class TestWorst:
         went = [two.review.next_worst() for _ in range(3)]
         assert went == [4, 1, 3]
         assert viewer_model.dims.current_step[0] == 3
-        assert said == [f"Slice {f}, confidence {c:.2f}" for f, c in ((4, 0.3), (1, 0.4), (3, 0.7))]
+        assert said == [
+            *("Slice 4, confidence 0.30 of object 2", "Slice 1, confidence 0.40 of liver"),
+            "Slice 3, confidence 0.70 of object 2",
+        ]
         # Slice 2 was on show when the round began; slice 0 is the last.
         assert two.review.next_worst() == 0
         assert two.review.next_worst() == 4
-        assert said[-1] == "All were shown; again from the worst: slice 4, confidence 0.30"
+        assert said[-1].endswith("again from the worst: slice 4, confidence 0.30 of object 2")
         assert two.review.next_worst() == 1
 
     def test_back_and_on_again(self, two, said):

@@ -154,7 +154,7 @@ class Controller(Keeping):
         layer : Labels
         partners : mapping of int to int, optional
             True value of some objects. By default it is the object's own id, or the value with
-            the largest overlap if the truth lacks that.
+            the largest overlap if the truth has nothing of that there.
 
         Returns
         -------

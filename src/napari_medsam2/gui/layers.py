@@ -68,6 +68,7 @@ PALETTE = (
 _LETTERS = {"time": "t", "depth": "z", "channel": "c", "channels": "c", "ch": "c"}
 
 _PLACED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+_POINT_PX = (4, 14)  # diameter on the screen at least and at most
 _BOX_LINE = 1.2  # edge width in screen pixels, roughly: napari scales it with the voxel
 
 AnyLayer = TypeVar("AnyLayer")
@@ -224,6 +225,8 @@ def new_points(image: Image) -> Points:
         name=points_name(image),
         features={**_no_features(), "axis": np.array([], dtype=np.int64)},
         size=max(2.0, _shorter_side(image) / 40),
+        # Seen on the whole of a slide, and no larger than a cell when one looks closely.
+        canvas_size_limits=_POINT_PX,
         border_color="white",
         border_width=0.12,
         **placement(image),

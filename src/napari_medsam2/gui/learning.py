@@ -232,7 +232,7 @@ class Learner:
         elif lesson is None:
             self.told.emit("Stopped before anything was learnt")
         else:
-            told = f"Learning from {lesson.image} has ended: keep or discard the result below"
+            told = f"Learning from {lesson.image} has ended: keep or discard the result"
             self.told.emit(told)
 
     def _poll_keeping(self) -> None:

@@ -24,6 +24,7 @@ __all__ = ["MeasurePanel"]
 
 _ROW_HEIGHT = 22
 _MOST_ROWS = 6
+_NAME = 1  # the column of names
 _STALE = "Labels have changed since: measure again"
 _POWERS = {"2": "²", "3": "³"}
 
@@ -74,6 +75,9 @@ class MeasurePanel(Fold):
             self.form.setRowVisible(widget, bool(table))
         header = self.table.horizontalHeader()
         assert header is not None
+        if table:
+            # What a model that is reset forgets.
+            header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
         shown = min(len(table), _MOST_ROWS)
         self.table.setFixedHeight(shown * _ROW_HEIGHT + header.sizeHint().height() + 4)
         note = self._said(table)
@@ -163,7 +167,7 @@ class _Rows(QAbstractTableModel):
             return _details(measures)
         if role == Qt.ItemDataRole.DecorationRole and index.column() == 0:
             return self._icon(measures.object_id)
-        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > 0:
+        if role == Qt.ItemDataRole.TextAlignmentRole and index.column() > _NAME:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return None
 
@@ -175,14 +179,22 @@ def _columns(
         return ()
     first = rows[0]
     size = "Volume" if first.is_solid else "Area"
+    unit, scale = first.size_unit, 1.0
+    if unit == "mm3" and max(m.size for m in rows) >= 1000:
+        # As in the table of objects.
+        unit, scale = "ml", 1000.0
     long_tip = "The longest diameter on any slice (RECIST)"
     short_tip = "The longest diameter across it, on the same slice"
-    found = [("Id", "Object, with its name in the tip", lambda m: str(m.object_id))]
+    found = [("Id", "Object", lambda m: str(m.object_id)), ("Name", "Its name", lambda m: m.name)]
     if any(m.time is not None for m in rows):
         found.append(("t", "Time point", lambda m: "" if m.time is None else str(m.time)))
     return (
         *found,
-        (f"{size}\n{_pretty(first.size_unit)}", f"{size} of the object", lambda m: _number(m.size)),
+        (
+            f"{size}\n{_pretty(unit)}",
+            f"{size} of the object",
+            lambda m: _number(m.size / scale),
+        ),
         (f"Long\n{first.unit}", long_tip, lambda m: _diameter(m, "long")),
         (f"Short\n{first.unit}", short_tip, lambda m: _diameter(m, "short")),
         ("Mean", "Mean intensity of the image inside", lambda m: _number(m.intensity.mean)),
@@ -253,5 +265,4 @@ def _view(model: _Rows) -> QTableView:
     # The rows on show decide, not thousands of others.
     header.setResizeContentsPrecision(0)
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    header.setStretchLastSection(True)
     return table

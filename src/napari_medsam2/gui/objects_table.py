@@ -23,7 +23,7 @@ _ROW_HEIGHT = 22
 _STYLE = (
     "QTableWidget, QHeaderView::section {font-size: 11px} QHeaderView::section {padding: 1px 2px}"
 )
-_LEAST_ROWS, _MOST_ROWS = 3, 6
+_LEAST_ROWS, _MOST_ROWS = 2, 6
 SEEN, LOCKED, ID, NAME, PROMPTS, SLICES, SIZE, WORST = range(8)
 _TIPS = {
     SEEN: "Whether the object is shown; click to hide it or to show it again",

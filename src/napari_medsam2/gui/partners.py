@@ -32,9 +32,14 @@ def overlaps(found: NDArray[Any], truth: NDArray[Any]) -> Counter[tuple[int, int
 def partner_of(
     object_id: int, true_ids: Iterable[int], shared: Mapping[tuple[int, int], int]
 ) -> int | None:
-    """Return the same value if the truth has it, else the one with the largest overlap."""
-    if object_id in true_ids:
-        return object_id
+    """Return the value of the truth that an object is held against, None if there is none.
+
+    The same value if the two overlap at all, else the one with the largest overlap: that two
+    numberings meet by chance makes no pair. An object that overlaps nothing has missed the one of
+    its own value, if the truth has that.
+    """
     sizes = {t: shared.get((object_id, t), 0) for t in true_ids}
-    best = max(sizes, key=lambda t: sizes[t], default=None)
-    return best if best is not None and sizes[best] else None
+    best = max(sizes, key=lambda t: (t == object_id and sizes[t] > 0, sizes[t]), default=None)
+    if best is not None and sizes[best]:
+        return best
+    return object_id if object_id in sizes else None

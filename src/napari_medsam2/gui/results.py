@@ -89,17 +89,17 @@ class ResultLayer:
 
     def rise(self, blended: Iterable[Image]) -> None:
         """Lie above other channels, too, which would tint the masks."""
-        layers = self.viewer.layers
-        channels = [layer for layer in blended if layer in layers]
-        if self.layer in layers and any(
-            layers.index(channel) > layers.index(self.layer) for channel in channels
-        ):
-            self._move_above(channels)
+        if self.layer is not None and self._top(blended) > self.viewer.layers.index(self.layer):
+            self._move_above(blended)
 
     def _move_above(self, images: Iterable[Image]) -> None:
         layers = self.viewer.layers
-        top = max(layers.index(image) for image in images if image in layers)
-        layers.move(layers.index(self.layer), top + 1)
+        layers.move(layers.index(self.layer), self._top(images) + 1)
+
+    def _top(self, images: Iterable[Image]) -> int:
+        """Return the place of the uppermost of some images."""
+        layers = self.viewer.layers
+        return max(int(layers.index(image)) for image in images)
 
     def replace(self, array: NDArray[Any]) -> None:
         """Show another array of the same shape, as a session that was opened brings it."""

@@ -163,7 +163,8 @@ class Review:
         int or None
             The frame; None if there is none, which is told.
         """
-        worst = worst_scores(self._judged(self.rows()), self.n_frames)
+        rows = self._judged(self.rows())
+        worst = worst_scores(rows, self.n_frames)
         here = self.frame_on_show()
         self._round.begin(self._what_is_judged())
         frame = self._round.next(worst, here)
@@ -173,7 +174,8 @@ class Review:
         self.go_to(frame)
         again = self._round.is_again
         what = "All were shown; again from the worst: slice" if again else "Slice"
-        self.told.emit(f"{what} {frame}, confidence {worst[frame]:.2f}")
+        of = f" of {_weakest(rows, frame)}" if len(rows) > 1 else ""
+        self.told.emit(f"{what} {frame}, confidence {worst[frame]:.2f}{of}")
         return frame
 
     def previous_worst(self) -> int | None:
@@ -290,6 +292,13 @@ def review_actions(controller: Controller) -> dict[str, Callable[[], Any]]:
         "next_prompt": review.next_prompt,
         "previous_prompt": review.previous_prompt,
     }
+
+
+def _weakest(rows: Iterable[ReviewRow], frame: int) -> str:
+    """Return in words the object of the lowest confidence on a frame that is not accepted."""
+    judged = (r for r in rows if not np.isnan(r.scores[frame]) and not r.accepted[frame])
+    row = min(judged, key=lambda r: float(r.scores[frame]))
+    return row.name or f"object {row.object_id}"
 
 
 def _objects(ids: Sequence[int]) -> str:

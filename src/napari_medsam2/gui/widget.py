@@ -148,6 +148,9 @@ class MedSAM2Widget(QWidget):
             for panel in self.panels:
                 panel.refresh()
             self.resume_bar.refresh()
+            if not self.resume_bar.isHidden():
+                # Whose work waits to be resumed knows the first steps.
+                self.hints.hide()
             if self._was_docked:
                 self.review.refresh()
             self.review_strip.setVisible(self.review.can_open and not self.review.is_open)
