@@ -37,7 +37,7 @@ _TIPS = {
 }
 _HEADERS = ("", "", "Id", "Name", "", "Slices", "Size", "Worst")
 _WIDTHS = {SEEN: 21, LOCKED: 21, ID: 36, PROMPTS: 22, SLICES: 38, SIZE: 38, WORST: 38}
-_PADDING, _SWATCH = 10, 18
+_PADDING, _SWATCH = 8, 16
 _MILLIONS = 100_000  # from here on sizes are told in millions
 
 
