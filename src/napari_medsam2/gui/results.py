@@ -89,8 +89,9 @@ class ResultLayer:
 
     def rise(self, blended: Iterable[Image]) -> None:
         """Lie above other channels, too, which would tint the masks."""
-        if self.layer is not None and self._top(blended) > self.viewer.layers.index(self.layer):
-            self._move_above(blended)
+        images = (self.image, *blended)
+        if self.layer is not None and self._top(images) > self.viewer.layers.index(self.layer):
+            self._move_above(images)
 
     def _move_above(self, images: Iterable[Image]) -> None:
         layers = self.viewer.layers

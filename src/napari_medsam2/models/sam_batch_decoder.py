@@ -9,16 +9,19 @@ objects take longer than in the published form. The operations are those of trai
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .sam_training import two_way, upscaled
 
-__all__ = ["OBJECTS_AT_ONCE", "BatchMaskDecoder", "check_sizes"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-OBJECTS_AT_ONCE = 8
+__all__ = ["BatchMaskDecoder", "check_sizes", "in_parts"]
+
+_OBJECTS_AT_ONCE = 8
 """Every object has its own copy of the image while it is decoded, and some 30 MiB in all."""
 
 
@@ -52,12 +55,7 @@ class BatchMaskDecoder(nn.Module):
         """Decode as `forward` does, and return the tokens of the masks, (N, C), as well."""
         check_sizes(self.size, features, sparse, dense)
         pixels = _pixels(features) + (dense if dense.ndim == 1 else _pixels(dense))
-        parts = []
-        for start in range(0, len(sparse), OBJECTS_AT_ONCE):
-            some = slice(start, start + OBJECTS_AT_ONCE)
-            parts.append(self._decode(pixels if len(pixels) == 1 else pixels[some], sparse[some]))
-        masks, ious, found = zip(*parts, strict=True)
-        return torch.cat(masks), torch.cat(ious), torch.cat(found)
+        return in_parts(self._decode, pixels, sparse)
 
     def _decode(self, pixels: Tensor, sparse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Decode objects with an image (h w, C) each, or one image for all."""
@@ -69,6 +67,28 @@ class BatchMaskDecoder(nn.Module):
         vectors = source.output_hypernetworks_mlps[0](token)
         masks = upscaled(source.output_upscaling, pixels, vectors)
         return masks, source.iou_prediction_head(tokens[:, 0])[:, 0], token
+
+
+def in_parts(
+    decode: Callable[[Any, Tensor], tuple[Tensor, Tensor, Tensor]], pixels: Any, sparse: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Decode some objects at a time, and put the answers together.
+
+    Parameters
+    ----------
+    decode : callable
+        Takes `pixels` and `sparse` of some objects.
+    pixels : sequence
+        An image an object, or one for all.
+    sparse : Tensor
+        (N, n, C)
+    """
+    parts = []
+    for start in range(0, len(sparse), _OBJECTS_AT_ONCE):
+        some = slice(start, start + _OBJECTS_AT_ONCE)
+        parts.append(decode(pixels if len(pixels) == 1 else pixels[some], sparse[some]))
+    masks, ious, found = zip(*parts, strict=True)
+    return torch.cat(masks), torch.cat(ious), torch.cat(found)
 
 
 def check_sizes(size: tuple[int, ...], features: Tensor, sparse: Tensor, dense: Tensor) -> None:

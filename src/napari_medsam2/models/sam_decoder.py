@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import project
-from .sam_batch_decoder import OBJECTS_AT_ONCE, BatchMaskDecoder, check_sizes
+from .sam_batch_decoder import BatchMaskDecoder, check_sizes, in_parts
 
 __all__ = ["FastMaskDecoder", "fast_mask_decoder"]
 
@@ -273,12 +273,7 @@ class FastMaskDecoder(nn.Module):
         check_sizes(self.size, features, sparse, dense)
         (image,) = pixel_lists(features)
         pixels = [image + one for one in ([dense] if dense.ndim == 1 else pixel_lists(dense))]
-        parts = []
-        for start in range(0, len(sparse), OBJECTS_AT_ONCE):
-            some = slice(start, start + OBJECTS_AT_ONCE)
-            parts.append(self._decode(pixels if len(pixels) == 1 else pixels[some], sparse[some]))
-        masks, ious, found = zip(*parts, strict=True)
-        return torch.cat(masks), torch.cat(ious), torch.cat(found)
+        return in_parts(self._decode, pixels, sparse)
 
     def _decode(self, pixels: list[Tensor], sparse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Decode objects with an image each, or one image for all."""
