@@ -8,7 +8,7 @@ import numpy as np
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QScrollArea
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,12 @@ def pixel(viewer: Viewer, y: float, x: float) -> QPoint:
     return QPoint(
         round((x - cx) * zoom + size.width() / 2), round((y - cy) * zoom + size.height() / 2)
     )
+
+
+def push(widget: Any, button: Any, qtbot: Any) -> None:
+    """Click a button of the dock widget, having scrolled to it."""
+    widget.findChild(QScrollArea).ensureWidgetVisible(button)
+    click(button, qtbot)
 
 
 def settle(viewer: Viewer) -> None:

@@ -9,10 +9,9 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QScrollArea
 from tests.gui.common import texts
 from tests.gui.conftest import BOX, SHAPE, disc, session_maker
-from tests.gui.hands import click
+from tests.gui.hands import push
 
 from napari_medsam2 import Volume
 from napari_medsam2.gui import cleanup_order as module
@@ -283,22 +282,18 @@ class TestPanel:
         qtbot.waitUntil(widget.cleanup.look.isVisible)
         return widget.cleanup
 
-    def push(self, widget, button, qtbot) -> None:
-        widget.findChild(QScrollArea).ensureWidgetVisible(button)
-        click(button, qtbot)
-
     def test_look_apply_undo(self, widget, panel, qtbot):
         viewer, labels = widget.controller.viewer, widget.controller.session.labels
         before = labels.copy()
         assert not panel.cancel.isVisible()
-        self.push(widget, panel.look, qtbot)
+        push(widget, panel.look, qtbot)
         qtbot.waitUntil(lambda: NAME in viewer.layers)
         qtbot.waitUntil(panel.note.isVisible)
         assert "0 px go" in panel.note.text()
         assert "18 px come, on 2 slices" in panel.note.text()
-        self.push(widget, panel.next, qtbot)
+        push(widget, panel.next, qtbot)
         assert viewer.dims.current_step[0] == 1
-        self.push(widget, panel.apply, qtbot)
+        push(widget, panel.apply, qtbot)
         qtbot.waitUntil(lambda: labels[1, 29, 39] == 1 and widget.controller.state == "idle")
         qtbot.waitUntil(lambda: not panel.note.isVisible())
         assert NAME not in viewer.layers
@@ -308,11 +303,11 @@ class TestPanel:
 
     def test_cancel_and_other_choices_take_the_preview_away(self, widget, panel, qtbot):
         viewer = widget.controller.viewer
-        self.push(widget, panel.look, qtbot)
+        push(widget, panel.look, qtbot)
         qtbot.waitUntil(lambda: NAME in viewer.layers)
-        self.push(widget, panel.cancel, qtbot)
+        push(widget, panel.cancel, qtbot)
         assert NAME not in viewer.layers
-        self.push(widget, panel.look, qtbot)
+        push(widget, panel.look, qtbot)
         qtbot.waitUntil(lambda: NAME in viewer.layers)
         panel.kind.setFocus()
         QTest.keyClick(panel.kind, Qt.Key.Key_Down)
@@ -353,7 +348,7 @@ class TestPanel:
         session.add_box(0, (2, 2, 8, 8), object_id=2)
         session.set_locked(1, True)
         panel.objects.setCurrentIndex(1)
-        self.push(widget, panel.apply, qtbot)
+        push(widget, panel.apply, qtbot)
         qtbot.waitUntil(lambda: (session.labels[:, 4, 4] == 2).all())
         assert session.labels[1, 29, 39] == 0
 
@@ -365,14 +360,14 @@ class TestPanel:
         inside[:, :30] = 1
         widget.controller.viewer.add_labels(inside, name="upper", scale=(3, 1, 1))
         qtbot.waitUntil(lambda: panel.layer.currentText() == "upper")
-        self.push(widget, panel.apply, qtbot)
+        push(widget, panel.apply, qtbot)
         labels = widget.controller.session.labels
         qtbot.waitUntil(lambda: not labels[:4, 30:].any())
         assert labels[:4, :30].any()
 
     def test_the_widget_closed_with_a_preview(self, widget, panel, qtbot):
         viewer = widget.controller.viewer
-        self.push(widget, panel.look, qtbot)
+        push(widget, panel.look, qtbot)
         qtbot.waitUntil(lambda: NAME in viewer.layers)
         viewer.window.remove_dock_widget(widget)
         assert NAME not in viewer.layers
@@ -380,6 +375,6 @@ class TestPanel:
 
     def test_the_window_closed_with_a_preview(self, widget, panel, qtbot):
         viewer = widget.controller.viewer
-        self.push(widget, panel.look, qtbot)
+        push(widget, panel.look, qtbot)
         qtbot.waitUntil(lambda: NAME in viewer.layers)
         viewer.close()

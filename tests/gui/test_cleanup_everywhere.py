@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtWidgets import QScrollArea
 from tests.gui.conftest import disc, session_maker
-from tests.gui.hands import click
+from tests.gui.hands import push
 
 from napari_medsam2.gui import cleanup_order as module
 from napari_medsam2.gui.cleanup import COME, Order, Preview
@@ -260,10 +259,6 @@ class TestPanel:
         qtbot.waitUntil(widget.cleanup.where.isVisible)
         return widget.cleanup
 
-    def push(self, widget, button, qtbot) -> None:
-        widget.findChild(QScrollArea).ensureWidgetVisible(button)
-        click(button, qtbot)
-
     def test_look_go_apply_undo(self, widget, panel, qtbot):
         viewer, labels = widget.controller.viewer, widget.controller.session.labels
         before = labels.copy()
@@ -271,13 +266,13 @@ class TestPanel:
         assert texts == ["This time point", "All time points"]
         assert panel.where.currentText() == "This time point"
         panel.where.setCurrentIndex(1)
-        self.push(widget, panel.look, qtbot)
+        push(widget, panel.look, qtbot)
         qtbot.waitUntil(lambda: NAME in viewer.layers)
         qtbot.waitUntil(panel.note.isVisible)
         assert "27 px come, on 3 slices of 2 time points" in panel.note.text()
-        self.push(widget, panel.next, qtbot)
+        push(widget, panel.next, qtbot)
         assert viewer.dims.current_step[:2] == (2, 1)
-        self.push(widget, panel.apply, qtbot)
+        push(widget, panel.apply, qtbot)
         qtbot.waitUntil(lambda: widget.message.text() == "Cleaned up 3 masks (Ctrl+Z undoes)")
         np.testing.assert_array_equal(labels == 1, full())
         assert NAME not in viewer.layers
@@ -286,7 +281,7 @@ class TestPanel:
 
     def test_another_choice_takes_the_preview_away(self, widget, panel, qtbot):
         panel.where.setCurrentIndex(1)
-        self.push(widget, panel.look, qtbot)
+        push(widget, panel.look, qtbot)
         qtbot.waitUntil(lambda: NAME in widget.controller.viewer.layers)
         panel.where.setCurrentIndex(0)
         assert NAME not in widget.controller.viewer.layers
@@ -309,6 +304,6 @@ class TestPanel:
         session.write_masks([MaskUpdate(3, 2, (0, 0, 8, 8), ring, 0.6, at(0))], "draw")
         panel.objects.setCurrentIndex(1)
         panel.where.setCurrentIndex(1)
-        self.push(widget, panel.apply, qtbot)
+        push(widget, panel.apply, qtbot)
         qtbot.waitUntil(lambda: session.labels[0, 3, 3, 3] == 2)
         np.testing.assert_array_equal(session.labels == 1, full())

@@ -14,7 +14,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QScrollArea
 from tests.gui.common import texts
 from tests.gui.conftest import BOX, session_maker
-from tests.gui.hands import click
+from tests.gui.hands import push
 
 from napari_medsam2 import Volume
 from napari_medsam2.gui import measuring as module
@@ -238,12 +238,8 @@ class TestPanel:
         qtbot.waitUntil(widget.measure.measure.isVisible)
         return widget.measure
 
-    def push(self, widget, button, qtbot) -> None:
-        widget.findChild(QScrollArea).ensureWidgetVisible(button)
-        click(button, qtbot)
-
     def measure(self, widget, panel, qtbot) -> None:
-        self.push(widget, panel.measure, qtbot)
+        push(widget, panel.measure, qtbot)
         qtbot.waitUntil(lambda: panel.table.isVisible() and panel.measure.isEnabled())
         widget.findChild(QScrollArea).ensureWidgetVisible(panel.table)
 
@@ -280,7 +276,7 @@ class TestPanel:
         panel.toggle.click()
         assert "labels have changed since" in panel.toggle.text()
         panel.toggle.click()
-        self.push(widget, panel.measure, qtbot)
+        push(widget, panel.measure, qtbot)
         qtbot.waitUntil(lambda: len(self.cells(panel)) == 1)
         assert "changed" not in panel.note.text()
 
@@ -311,12 +307,12 @@ class TestPanel:
     def test_lines_come_and_go(self, widget, panel, qtbot):
         viewer = widget.controller.viewer
         self.measure(widget, panel, qtbot)
-        self.push(widget, panel.lines, qtbot)
+        push(widget, panel.lines, qtbot)
         assert LINES in viewer.layers
         viewer.layers.remove(LINES)
         qtbot.waitUntil(lambda: not panel.lines.isChecked())
-        self.push(widget, panel.lines, qtbot)
-        self.push(widget, panel.lines, qtbot)
+        push(widget, panel.lines, qtbot)
+        push(widget, panel.lines, qtbot)
         assert LINES not in viewer.layers
 
     def test_saving(self, widget, panel, qtbot, tmp_path, monkeypatch):
@@ -328,7 +324,7 @@ class TestPanel:
             return str(tmp_path / "table"), kinds
 
         monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
-        self.push(widget, panel.save, qtbot)
+        push(widget, panel.save, qtbot)
         path = tmp_path / "table.csv"
         qtbot.waitUntil(path.is_file)
         assert asked[0].endswith("disc_measurements.csv")
@@ -340,7 +336,7 @@ class TestPanel:
         qtbot.waitUntil(lambda: widget.message.text() == f"Saved {path}")
 
     def test_the_widget_closed_meanwhile(self, widget, panel, held, qtbot):
-        self.push(widget, panel.measure, qtbot)
+        push(widget, panel.measure, qtbot)
         qtbot.waitUntil(lambda: panel.measure.text() == "Measuring…")
         controller = widget.controller
         controller.viewer.window.remove_dock_widget(widget)

@@ -423,11 +423,12 @@ def test_naparis_own_polygon_tool_draws_and_fills(opened, qtbot):
     viewer, widget = opened
     press(viewer, Qt.Key.Key_R)
     labels = viewer.layers["ball [MedSAM2]"]
+    overlays = viewer.window._qt_viewer.canvas._layer_overlay_to_visual[labels]
+    assert labels._overlays["polygon"] not in overlays
     labels.mode = "polygon"
     corners = [(22, 34), (22, 46), (34, 46), (34, 34)]
     for corner in corners:
         touch(viewer, 0, corner)
-    overlays = viewer.window._qt_viewer.canvas._layer_overlay_to_visual[labels]
     (drawn,) = [v for o, v in overlays.items() if o is labels._overlays["polygon"]]
     assert drawn.node.visible
     assert len(labels._overlays["polygon"].points) >= 4

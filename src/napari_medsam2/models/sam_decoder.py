@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import project
-from .sam_batch_decoder import BatchMaskDecoder, check_sizes, in_parts
+from .mask_decoder import MaskDecoder
+from .sam_batch_decoder import BatchMaskDecoder
 
 __all__ = ["FastMaskDecoder", "fast_mask_decoder"]
 
@@ -241,7 +242,7 @@ class _Upscaling(UpscalingWeights):
         return result
 
 
-class FastMaskDecoder(nn.Module):
+class FastMaskDecoder(MaskDecoder):
     """The whole decoder, on pixels with their channels last."""
 
     position: Tensor
@@ -261,19 +262,9 @@ class FastMaskDecoder(nn.Module):
         self.mask_head = copy.deepcopy(source.output_hypernetworks_mlps[0])
         self.iou_head = copy.deepcopy(source.iou_prediction_head)
 
-    def forward(self, features: Tensor, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """Decode prompts; see `fast_mask_decoder`."""
-        logits, ious, _ = self.answer(features, sparse, dense)
-        return logits, ious
-
-    def answer(
-        self, features: Tensor, sparse: Tensor, dense: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode as `forward` does, and return the tokens of the masks, (N, C), as well."""
-        check_sizes(self.size, features, sparse, dense)
+    def _images(self, features: Tensor, dense: Tensor) -> list[Tensor]:
         (image,) = pixel_lists(features)
-        pixels = [image + one for one in ([dense] if dense.ndim == 1 else pixel_lists(dense))]
-        return in_parts(self._decode, pixels, sparse)
+        return [image + one for one in ([dense] if dense.ndim == 1 else pixel_lists(dense))]
 
     def _decode(self, pixels: list[Tensor], sparse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Decode objects with an image each, or one image for all."""
