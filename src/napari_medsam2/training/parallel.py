@@ -113,5 +113,7 @@ def team(device: torch.device) -> Iterator[Team]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Team(distributed.get_rank(), distributed.get_world_size())
+        # Who leaves while another is still at work may be aborted by the threads of gloo.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
